@@ -1,0 +1,45 @@
+"""Compiles agent/core with mypyc; everything else is in setup.cfg.
+
+Without a C compiler, or with HOOPCTL_PURE set, or when compiling fails, the same source is installed to be interpreted.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+
+class BuildCore(build_ext):
+    """All of the compiled core or none of it: a part of it would not import."""
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except Exception as failure:
+            print(f"hoopctl: agent/core stays interpreted, compiling it failed: {failure}", file=sys.stderr)
+            for built in map(Path, self.get_outputs()):
+                built.unlink(missing_ok=True)
+            self.extensions = []
+
+
+def core() -> list[Extension]:
+    """The extensions that mypyc makes of every module in agent/core; none where they can't or shall not be made."""
+    describes_only = {"egg_info", "sdist", "dist_info"} & set(sys.argv[1:])
+    compiler = shutil.which(os.environ.get("CC", "cc").split()[0]) or shutil.which("gcc")
+    if describes_only or not compiler or os.environ.get("HOOPCTL_PURE"):
+        return []
+    try:
+        from mypyc.build import mypycify
+
+        modules = sorted(map(str, Path("agent/core").rglob("*.py")))
+        extensions: list[Extension] = mypycify(modules, group_name="agent.core", opt_level="3", debug_level="0")
+    except (Exception, SystemExit) as failure:
+        print(f"hoopctl: agent/core stays interpreted, mypyc can't translate it: {failure}", file=sys.stderr)
+        return []
+    return extensions
+
+
+setup(ext_modules=core(), cmdclass={"build_ext": BuildCore})
