@@ -1,0 +1,69 @@
+"""Every bound on size and time that the agent keeps, with its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * 1024
+
+MAX_STARTUP: Final = 10_000
+"""Bytes of a startup packet; PostgreSQL's own MAX_STARTUP_PACKET_LENGTH."""
+
+MAX_PASSWORD: Final = 65_535
+"""Bytes of a password message before the client is let in; PostgreSQL's PG_MAX_AUTH_TOKEN_LENGTH."""
+
+MAX_STATEMENT: Final = 64 * MIB
+"""Bytes of one client message that has to be read whole (Query, Parse, Bind …). A statement is copied about three
+times on its way to the journal; COPY data is not bound by this, it passes in slices."""
+
+MAX_SERVER_MESSAGE: Final = 64 * MIB
+"""Bytes of one server message that has to be read whole (errors, notices, parameters); rows pass in slices."""
+
+MAX_LOGIN_MESSAGE: Final = 30_000
+"""Bytes of one server message before the agent is logged in; libpq's own bound is 30,000 for errors."""
+
+MAX_RECORD: Final = 80 * MIB
+"""Bytes of one journal record: a statement and its parameters as text and some room."""
+
+RESPONSE_CHUNK: Final = 64 * KIB
+"""Bytes of an answer that are gathered into one record when they arrive in small pieces."""
+
+MAX_PENDING: Final = 65_536
+"""Requests of a pipeline that wait for their answers; then the client is read no further until some arrive."""
+
+MAX_HELD: Final = 1 * MIB
+"""Bytes that wait in one direction for the disk; then their source is read no further."""
+
+READ_SIZE: Final = 256 * KIB
+"""Bytes asked of a socket at once: large enough that a bulk answer costs few system calls."""
+
+HIGH_WATER: Final = 512 * KIB
+"""Bytes waiting to be written to one peer before the other is read no further."""
+
+LOW_WATER: Final = 128 * KIB
+"""Bytes still waiting when reading goes on."""
+
+LOGIN_TIMEOUT: Final = 60.0
+"""Seconds for a client to log in; PostgreSQL's default authentication_timeout."""
+
+CANCEL_TIMEOUT: Final = 10.0
+"""Seconds for a CancelRequest to reach the server."""
+
+MAX_SCRAM_ITERATIONS: Final = 1_000_000
+"""Rounds of PBKDF2 that a server may ask of the agent: about half a second. PostgreSQL's default is 4,096."""
+
+MAX_PREPARED: Final = 65_536
+"""Prepared statements and portals that one session may keep open at the agent."""
+
+MAX_STATEMENT_STORE: Final = 128 * MIB
+"""Bytes of prepared statements' text that one session may keep open at the agent."""
+
+MAX_UNPROVEN: Final = 1_000
+"""Connections that are not logged in yet; further ones are refused, so that nobody exhausts memory unnamed."""
+
+CREDENTIAL_LIFETIME: Final = 600.0
+"""Seconds within which a credential of `hoopctl connect` must be used."""
+
+VALUE_NESTING: Final = 8
+"""Arrays and records within one another that a binary value is shown with; what is nested deeper is shown as bytes."""
