@@ -38,7 +38,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy --strict over everything; setup.cfg names the files."""
-    session.install("-e", ".[test]", "mypy>=2.4,<3", "nox", "setuptools", "types-PyYAML", env=INTERPRETED)
+    session.install("-e", ".[test]", "mypy>=2.4,<3", "nox", "types-PyYAML", "types-setuptools", env=INTERPRETED)
     session.run("mypy", *session.posargs)
 
 

@@ -7,8 +7,9 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
-from setuptools import Extension, setup
+from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
 
@@ -25,7 +26,7 @@ class BuildCore(build_ext):
             self.extensions = []
 
 
-def core() -> list[Extension]:
+def core() -> list[Any]:
     """The extensions that mypyc makes of every module in agent/core; none where they can't or shall not be made."""
     describes_only = {"egg_info", "sdist", "dist_info"} & set(sys.argv[1:])
     compiler = shutil.which(os.environ.get("CC", "cc").split()[0]) or shutil.which("gcc")
@@ -35,11 +36,10 @@ def core() -> list[Extension]:
         from mypyc.build import mypycify
 
         modules = sorted(map(str, Path("agent/core").rglob("*.py")))
-        extensions: list[Extension] = mypycify(modules, group_name="agent.core", opt_level="3", debug_level="0")
+        return mypycify(modules, group_name="agent.core", opt_level="3", debug_level="0")
     except (Exception, SystemExit) as failure:
         print(f"hoopctl: agent/core stays interpreted, mypyc can't translate it: {failure}", file=sys.stderr)
         return []
-    return extensions
 
 
 setup(ext_modules=core(), cmdclass={"build_ext": BuildCore})
