@@ -26,12 +26,12 @@ class Invocation:
     debug: bool = False
 
 
-_current: ContextVar[Invocation] = ContextVar("invocation", default=Invocation())  # noqa: B039 - frozen
+_current: ContextVar[Invocation] = ContextVar("invocation")
 
 
 def current() -> Invocation:
     """The options of this invocation."""
-    return _current.get()
+    return _current.get(Invocation())
 
 
 def enter(invocation: Invocation) -> None:

@@ -83,7 +83,8 @@ class Audit(Struct, frozen=True):
 
 
 class Configuration(Struct, frozen=True):
-    """The whole of hoop.yaml; `source` is the file that it came from."""
+    """The whole of hoop.yaml; `source` is the file that it came from. `later` names the keys that are set, and well
+    formed, but that this version doesn't act on."""
 
     source: str
     state: str
@@ -92,3 +93,4 @@ class Configuration(Struct, frozen=True):
     resources: tuple[PgResource, ...] = ()
     tls: Tls | None = None
     policy: str | None = None
+    later: tuple[str, ...] = ()
