@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+
+from cli.main import COMMANDS, load_command
+from tests.docs import pages
+
+PAGE = (pages.ROOT / "docs" / "commands.md").read_text()
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command that can be called, with its sub-commands under their full names."""
+    for name in COMMANDS:
+        command = load_command(name)
+        below = getattr(command, "commands", None)
+        if below is None:
+            yield name, command
+        else:
+            yield from ((f"{name} {sub}", each) for sub, each in below.items())
+
+
+@cache
+def known() -> dict[str, Any]:
+    return dict(commands())
+
+
+def test_every_command_is_documented() -> None:
+    """The page has one section a command, in the order of `hoopctl --help`, and none for what is not a command."""
+    documented = [title.removeprefix("hoopctl ") for title in pages.headings(PAGE) if title.startswith("hoopctl ")]
+    assert documented == list(known())
+
+
+@pytest.mark.parametrize("name", known())
+def test_every_option_is_documented(name: str) -> None:
+    """A command's section names every option and argument that it takes."""
+    text = pages.section(PAGE, f"hoopctl {name}")
+    missing = []
+    for parameter in known()[name].params:
+        if getattr(parameter, "hidden", False):
+            continue
+        words = [word for word in parameter.opts if word.startswith("--")] or [parameter.make_metavar_name()]
+        missing += [word for word in words if word not in text]
+    assert not missing
+
+
+@pytest.mark.parametrize("name", known())
+def test_help_ends_with_an_example(name: str) -> None:
+    """The help of every command ends with an example of its use."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", *name.split(), "--help"],
+        capture_output=True,
+        text=True,
+        cwd=pages.ROOT,
+        check=True,
+    )
+    assert f"hoopctl {name}" in done.stdout.partition("Example")[2]
