@@ -2,18 +2,19 @@
 
     talk(session).when(DataReceived(...)).expect(Append(...), Send(...))
 
-A session is anything with `feed(event) -> list[command]`; events and commands are frozen dataclasses. When the answer
-is not the expected one, the failure shows the conversation so far and a diff of the commands, a field a line. A field
-whose value doesn't matter is written `unittest.mock.ANY`.
+A session is anything with `feed(event) -> list[command]`; events and commands are msgspec structs or dataclasses. When
+the answer is not the expected one, the failure shows the conversation so far and a diff of the commands, a field a
+line. A field whose value doesn't matter is written `unittest.mock.ANY`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
 from typing import Any, Protocol
 
+import msgspec
 import pytest
 
 LONGEST_BYTES = 400  # of one value in a failure; the rest is counted
@@ -93,24 +94,35 @@ def difference(expected: Sequence[Any], seen: Sequence[Any]) -> list[str]:
     return list(difflib.unified_diff(left, right, "expected", "seen", lineterm="", n=10_000))
 
 
-def lines(value: Any, other: Any) -> Iterator[str]:
+def lines(value: Any, other: Any, before: str = "", after: str = "") -> Iterator[str]:
     """`value` a field a line, written like `other` where the two are equal (ANY is equal to everything)."""
-    if not is_dataclass(value):
-        yield show(other if value == other else value)
+    if value == other:
+        value = other
+    names = fields(value)
+    if not names:
+        yield f"{before}{show(value)}{after}"
         return
-    yield f"{type(value).__name__}("
-    for field in fields(value):
-        mine = getattr(value, field.name)
-        same = type(value) is type(other) and mine == getattr(other, field.name)
-        yield f"    {field.name}={show(getattr(other, field.name) if same else mine)},"
-    yield ")"
+    indent = " " * (len(before) - len(before.lstrip()))
+    yield f"{before}{type(value).__name__}("
+    for name in names:
+        theirs = getattr(other, name) if type(value) is type(other) else None
+        yield from lines(getattr(value, name), theirs, f"{indent}    {name}=", ",")
+    yield f"{indent}){after}"
+
+
+def fields(value: Any) -> tuple[str, ...]:
+    """The names of `value`'s fields; none if it isn't a struct or dataclass."""
+    if isinstance(value, msgspec.Struct):
+        return value.__struct_fields__
+    return tuple(field.name for field in dataclasses.fields(value)) if dataclasses.is_dataclass(value) else ()
 
 
 def brief(value: Any) -> str:
     """`value` on one line."""
-    if not is_dataclass(value):
+    names = fields(value)
+    if not names:
         return show(value)
-    return f"{type(value).__name__}({', '.join(f'{f.name}={show(getattr(value, f.name))}' for f in fields(value))})"
+    return f"{type(value).__name__}({', '.join(f'{name}={brief(getattr(value, name))}' for name in names)})"
 
 
 def show(value: Any) -> str:

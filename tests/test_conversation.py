@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from unittest.mock import ANY
 
 import pytest
+from msgspec import Struct
 
-from tests.conversation import talk
+from tests.conversation import difference, talk
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,15 @@ class Echo:
     volume: int
 
 
+class Record(Struct, frozen=True):
+    text: str
+    size: int
+
+
+class Append(Struct, frozen=True):
+    record: Record
+
+
 class Parrot:
     def feed(self, event: Said) -> list[Echo]:
         return [Echo(event.words, event.volume + 1)] if event.words else []
@@ -29,7 +39,8 @@ class Parrot:
 
 def test_a_right_answer_goes_on() -> None:
     """`expect` accepts equal commands and ANY; `silence` accepts none."""
-    talk(Parrot()).when(Said(b"a")).expect(Echo(b"a", 2)).when(Said(b"b", 5)).expect(Echo(b"b", ANY)).when(Said(b"")).silence()
+    talk(Parrot()).when(Said(b"a")).expect(Echo(b"a", 2)).when(Said(b"b", 5)).expect(Echo(b"b", ANY))
+    talk(Parrot()).when(Said(b"")).silence()
 
 
 def test_a_wrong_answer_shows_a_diff() -> None:
@@ -57,3 +68,9 @@ def test_long_bytes_are_cut() -> None:
         talk(Parrot()).when(Said(b"x" * 10_000)).silence()
     assert "(10000 bytes)" in str(failure.value)
     assert len(str(failure.value)) < 2_000
+
+
+def test_structs_within_structs() -> None:
+    """Nested structs are taken apart, so that one wrong field is one line of the diff."""
+    diff = difference([Append(Record(ANY, 1))], [Append(Record("a", 2))])
+    assert [line for line in diff if line[0] in "+-"][2:] == ["-        size=1,", "+        size=2,"]

@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
 import yaml
 
 import agent
@@ -83,7 +82,7 @@ class AgentProcess:
                 text=True,
                 cwd=self.directory,
                 env=self.environment,
-                preexec_fn=before,
+                preexec_fn=before,  # noqa: PLW1509 - one thread here, and only a resource limit is set
             )
         self.listeners = {}
         deadline = time.monotonic() + STARTING
@@ -133,6 +132,7 @@ class AgentProcess:
             text=True,
             timeout=60,
             env=self.environment | {"COLUMNS": "200"},
+            check=False,
             **options,
         )
         assert not check or done.returncode == 0, f"hoopctl {' '.join(arguments)}: {done.stderr}"
@@ -160,16 +160,18 @@ class AgentProcess:
 
     def descriptors(self) -> int:
         """How many file descriptors it has open."""
-        return psutil.Process(self.pid).num_fds()
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def resident(self) -> int:
         """Bytes of memory resident now."""
-        return int(psutil.Process(self.pid).memory_info().rss)
+        return self._status("VmRSS")
 
     def peak(self) -> int:
         """Bytes of memory resident at most so far."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        return self._status("VmHWM")
+
+    def _status(self, name: str) -> int:
+        found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
         assert found
         return int(found[1]) * 1024
 

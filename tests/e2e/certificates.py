@@ -55,9 +55,7 @@ class Authority:
             names = [_general_name(alternative) for alternative in alternatives]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         pair = Pair(self._directory / f"{file}.pem", self._directory / f"{file}.key")
-        pair.certificate.write_bytes(
-            builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        )
+        pair.certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         pair.key.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -113,7 +113,10 @@ def make_agent(tmp_path: Path) -> Iterator[MakeAgent]:
     made: list[AgentProcess] = []
 
     def make(
-        resources: Sequence[Mapping[str, Any]], started: bool = True, environment: Mapping[str, str] = {}, **settings: Any
+        resources: Sequence[Mapping[str, Any]],
+        started: bool = True,
+        environment: Mapping[str, str] = {},
+        **settings: Any,
     ) -> AgentProcess:
         words = {"APP_PASSWORD": PASSWORD} | dict(environment)
         agent = AgentProcess(tmp_path / f"agent{len(made)}", resources, words, **settings)
@@ -141,9 +144,7 @@ def shared(pg18: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
 
 
 @pytest.fixture(scope="session")
-def shared15(
-    pg15: Server, authority: Authority, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[AgentProcess]:
+def shared15(pg15: Server, authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
     """One agent in front of pg15, TLS verified on that side."""
     verified = resource(pg15, query=f"sslmode=verify-full&sslrootcert={authority.ca}")
     agent = AgentProcess(tmp_path_factory.mktemp("shared15"), [verified], {"APP_PASSWORD": PASSWORD})

@@ -42,7 +42,7 @@ async def values(connection: Any) -> Any:
     moment = datetime.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=datetime.UTC)
     row = await connection.fetchrow(
         "SELECT $1::int8, $2::float8, $3::numeric, $4::text, $5::bytea, $6::bool, $7::uuid, $8::timestamptz, $9::date,"
-        " $10::interval, $11::int[], $12::text[][], $13::jsonb, $14::inet, $15::int4range, NULL::int, ROW(1, 'a'::text),"
+        " $10::interval, $11::int[], $12::text[][], $13::jsonb, $14::inet, $15::int4range, NULL::int, ROW(1, 'a'),"
         " (SELECT p FROM people p WHERE id = 3)",
         2**60,
         0.1,
@@ -164,7 +164,12 @@ async def cancellation(connection: Any) -> Any:
 async def errors(connection: Any) -> Any:
     """Errors in statements, in parameters and in transactions."""
     seen: list[Any] = []
-    for statement, arguments in [("SELECT 1/$1::int", (0,)), ("SELEC", ()), ("SELECT * FROM nowhere", ()), ("SELECT $1::int", ("x",))]:
+    for statement, arguments in [
+        ("SELECT 1/$1::int", (0,)),
+        ("SELEC", ()),
+        ("SELECT * FROM nowhere", ()),
+        ("SELECT $1::int", ("x",)),
+    ]:
         with pytest.raises((asyncpg.PostgresError, asyncpg.DataError)) as caught:
             await connection.fetch(statement, *arguments)
         seen.append((type(caught.value).__name__, str(caught.value)))

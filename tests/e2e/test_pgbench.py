@@ -21,6 +21,7 @@ def pgbench(endpoint: Endpoint, *arguments: str) -> str:
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
         env=endpoint.environment(),
     )
     assert done.returncode == 0, done.stderr

@@ -28,6 +28,7 @@ def psql(binary: str, endpoint: Endpoint, *arguments: str, text: str | None = No
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
         env=endpoint.environment(**environment),
         cwd=SCRIPTS,
     )
@@ -87,11 +88,15 @@ def test_arguments(psql18: str, direct: Endpoint, through: Endpoint, arguments: 
 
 def test_options_of_the_startup_packet(psql18: str, direct: Endpoint, through: Endpoint) -> None:
     """Settings in PGOPTIONS and the client's own reach the server."""
-    ask = ("-At", "-c", "SELECT current_setting('work_mem'), current_setting('search_path'), current_setting('DateStyle')")
-    ask = (*ask, "-c", "SELECT current_setting('application_name'), current_setting('client_encoding')")
+    ask = (
+        "-At",
+        "-c",
+        "SELECT current_setting('work_mem'), current_setting('search_path'), current_setting('DateStyle')",
+    )
+    more = ("-c", "SELECT current_setting('application_name'), current_setting('client_encoding')")
     words = {"PGOPTIONS": "-c work_mem=5MB --search-path=pg_temp\\ ", "PGDATESTYLE": "SQL, DMY"}
     words |= {"PGAPPNAME": "mine", "PGCLIENTENCODING": "LATIN1"}
-    assert psql(psql18, through, *ask, **words) == psql(psql18, direct, *ask, **words)
+    assert psql(psql18, through, *ask, *more, **words) == psql(psql18, direct, *ask, *more, **words)
 
 
 def test_standard_input_with_copy(psql18: str, direct: Endpoint, through: Endpoint) -> None:

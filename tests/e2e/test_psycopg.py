@@ -35,7 +35,13 @@ def failure(connection: psycopg.Connection[Any], statement: str, *parameters: An
     with pytest.raises(psycopg.Error) as caught:
         connection.execute(statement.encode(), parameters or None)
     diag = caught.value.diag
-    return type(caught.value).__name__, diag.sqlstate, diag.message_primary, diag.message_detail, diag.statement_position
+    return (
+        type(caught.value).__name__,
+        diag.sqlstate,
+        diag.message_primary,
+        diag.message_detail,
+        diag.statement_position,
+    )
 
 
 @scenario
@@ -117,7 +123,12 @@ def libpq_pipeline(dsn: str) -> Any:
     connection = psycopg.connect(dsn, autocommit=True)
     libpq = connection.pgconn
     libpq.enter_pipeline_mode()
-    for group in ([b"SELECT 1", b"SELECT 1/0", b"SELECT 3"], [b"SELECT 4"], [b"BEGIN", b"SELEC", b"SELECT 5"], [b"ROLLBACK"]):
+    for group in (
+        [b"SELECT 1", b"SELECT 1/0", b"SELECT 3"],
+        [b"SELECT 4"],
+        [b"BEGIN", b"SELEC", b"SELECT 5"],
+        [b"ROLLBACK"],
+    ):
         for statement in group:
             libpq.send_query_params(statement, None)
         libpq.pipeline_sync()
@@ -156,9 +167,10 @@ def copy_out(dsn: str) -> Any:
             copy.set_types(["int4", "text", "numeric"])
             rows = list(copy.rows())
             seen += [len(rows), rows[0], rows[-1]]
-        with pytest.raises(psycopg.errors.DivisionByZero), cursor.copy(
-            "COPY (SELECT 1 / (5000 - i) FROM generate_series(1, 10000) i) TO STDOUT"
-        ) as copy:
+        with (
+            pytest.raises(psycopg.errors.DivisionByZero),
+            cursor.copy("COPY (SELECT 1 / (5000 - i) FROM generate_series(1, 10000) i) TO STDOUT") as copy,
+        ):
             seen.append(sum(1 for _ in copy.rows()))
         seen.append(connection.execute("SELECT 'after'").fetchone())
     return seen
@@ -180,7 +192,10 @@ def copy_in(dsn: str) -> Any:
             for i in range(1000):
                 copy.write_row((i, "x" * (i % 50)))
         seen.append(cursor.rowcount)
-        with pytest.raises(psycopg.errors.InvalidTextRepresentation) as caught, cursor.copy("COPY t FROM STDIN") as copy:
+        with (
+            pytest.raises(psycopg.errors.InvalidTextRepresentation) as caught,
+            cursor.copy("COPY t FROM STDIN") as copy,
+        ):
             copy.write("nonsense\tx\n" * 100_000)
         seen.append(caught.value.diag.context)
         with pytest.raises(RuntimeError), cursor.copy("COPY t FROM STDIN") as copy:
@@ -324,7 +339,9 @@ def large_values(dsn: str) -> Any:
 @scenario
 def connection_information(dsn: str) -> Any:
     """What the server reports at the start and on a change."""
-    with psycopg.connect(dsn, autocommit=True, application_name="mine", options="-c geqo=off -c work_mem=7MB") as connection:
+    with psycopg.connect(
+        dsn, autocommit=True, application_name="mine", options="-c geqo=off -c work_mem=7MB"
+    ) as connection:
         names = ["server_version", "server_encoding", "client_encoding", "application_name", "is_superuser"]
         names += ["session_authorization", "DateStyle", "IntervalStyle", "TimeZone", "integer_datetimes"]
         names += ["standard_conforming_strings", "in_hot_standby", "default_transaction_read_only", "search_path"]

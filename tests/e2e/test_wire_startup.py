@@ -47,11 +47,20 @@ def test_same_greeting(direct: Endpoint, through: Endpoint) -> None:
 
 def test_settings_in_the_startup_message(direct: Endpoint, through: Endpoint) -> None:
     """What a client sets at startup reaches the server."""
-    words = {"application_name": "x", "TimeZone": "Asia/Tokyo", "options": "-c geqo=off", "client_encoding": "SQL_ASCII"}
+    words = {
+        "application_name": "x",
+        "TimeZone": "Asia/Tokyo",
+        "options": "-c geqo=off",
+        "client_encoding": "SQL_ASCII",
+    }
     answers = []
     for endpoint in (through, direct):
         with connect(endpoint, **words) as wire:
-            wire.send(query("SELECT current_setting('geqo'), current_setting('TimeZone'), current_setting('application_name')"))
+            wire.send(
+                query(
+                    "SELECT current_setting('geqo'), current_setting('TimeZone'), current_setting('application_name')"
+                )
+            )
             answers.append((plain(wire.until()), bytes(wire.received[:10])))
     assert answers[0][0] == answers[1][0]
 
@@ -100,12 +109,14 @@ def test_direct_tls_without_alpn_is_refused(shared: AgentProcess) -> None:
         context = ssl.create_default_context(cafile=str(shared.root))
         if protocols:
             context.set_alpn_protocols(protocols)
-        with socket.create_connection(("127.0.0.1", shared.port), timeout=10) as plain_socket:
-            with pytest.raises((ssl.SSLError, ConnectionError, EOFError)):
-                with context.wrap_socket(plain_socket, server_hostname="127.0.0.1") as secured:
-                    secured.sendall(startup({"user": "x", "database": "app"}))
-                    if not secured.recv(1):
-                        raise EOFError
+        with (
+            socket.create_connection(("127.0.0.1", shared.port), timeout=10) as plain_socket,
+            pytest.raises((ssl.SSLError, ConnectionError, EOFError)),
+            context.wrap_socket(plain_socket, server_hostname="127.0.0.1") as secured,
+        ):
+            secured.sendall(startup({"user": "x", "database": "app"}))
+            if not secured.recv(1):
+                raise EOFError
 
 
 @only_agent

@@ -62,7 +62,11 @@ def parse(text: str, name: str = "", types: tuple[int, ...] = ()) -> bytes:
 
 
 def bind(
-    *values: bytes | None, portal: str = "", name: str = "", formats: tuple[int, ...] = (), results: tuple[int, ...] = ()
+    *values: bytes | None,
+    portal: str = "",
+    name: str = "",
+    formats: tuple[int, ...] = (),
+    results: tuple[int, ...] = (),
 ) -> bytes:
     body = f"{portal}\0{name}\0".encode() + struct.pack(f"!H{len(formats)}H", len(formats), *formats)
     body += struct.pack("!H", len(values))
@@ -137,7 +141,7 @@ class Wire:
 
     def until(self, *types: str) -> list[Message]:
         """The messages up to and with the first of one of `types` (ReadyForQuery if none is given)."""
-        result = []
+        result: list[Message] = []
         while not result or result[-1].type not in (types or ("Z",)):
             result.append(self.receive())
         return result
@@ -170,7 +174,7 @@ class Wire:
         self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
         return self
 
-    def login(self, endpoint: Endpoint, version: int = VERSION_3_0, **parameters: str) -> list[Message]:
+    def login(self, endpoint: Endpoint, version: int = VERSION_3_0, /, **parameters: str) -> list[Message]:
         """Starts up, answers a cleartext password request, and returns everything up to ReadyForQuery or an error."""
         words = {"user": endpoint.user, "database": endpoint.database} | parameters
         self.send(startup(words, version))
