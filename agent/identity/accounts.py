@@ -127,7 +127,7 @@ class Accounts:
         """Every service account, the revoked ones too, by name and age."""
         rows = self._database.execute(
             "SELECT name, groups, acts_for, credential_id, created_at, expires_at, revoked_at FROM service_accounts "
-            "ORDER BY name, created_at").fetchall()
+            "ORDER BY name, created_at, rowid").fetchall()
         return tuple(ServiceAccount(row[0], _unpack(row[1]), _unpack(row[2]), *row[3:]) for row in rows)
 
     def revoke(self, name: str) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from schemas.configuration import (
     Tls,
 )
 
-__all__ = ["ConfigurationError", "Problem", "SecretError", "load", "read", "resolve"]
+__all__ = ["ConfigurationError", "Problem", "SecretError", "described", "load", "read", "resolve"]
 
 DEFAULT_LISTEN = Listen(pg=Address("127.0.0.1", 5439), control=Address("127.0.0.1", 8040))
 """Where the agent listens when hoop.yaml has no `listen`; when it has one, what is named there and nothing else."""
@@ -62,6 +62,20 @@ def load(path: Path) -> Configuration:
     if configuration.policy is not None:
         _refuse_unenforceable(Path(configuration.policy))
     return configuration
+
+
+def described(configuration: Configuration) -> list[dict[str, object]]:
+    """The resources as they are listed, without anything secret."""
+    return [
+        {
+            "resource": f"pg/{resource.name}",
+            "upstream": f"{resource.upstream.host}:{resource.upstream.port}",
+            "database": resource.upstream.database,
+            "user": resource.upstream.user,
+            "sslmode": resource.upstream.sslmode,
+        }
+        for resource in configuration.resources
+    ]
 
 
 def _content(document: Document, file: Path) -> bytes | None:
