@@ -38,7 +38,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy --strict over everything; setup.cfg names the files."""
-    session.install("-e", ".[test]", "mypy>=2.4,<3", "nox", "types-PyYAML", "types-setuptools", env=INTERPRETED)
+    stubs = ("types-psutil", "types-PyYAML", "types-setuptools")
+    session.install("-e", ".[test]", "mypy>=2.4,<3", "nox", *stubs, env=INTERPRETED)
     session.run("mypy", *session.posargs)
 
 
@@ -82,7 +83,7 @@ def packaging(session: nox.Session) -> None:
     with tempfile.TemporaryDirectory(prefix="hoopctl-") as elsewhere, session.chdir(elsewhere):
         session.run("hoopctl", "--version")
         session.run("hoopctl", "demo", "--once")
-    session.install("hypothesis", "pytest")
+    session.install("build", "hypothesis", "msgspec", "mypy>=2.4,<3", "psutil", "pytest", "setuptools>=77.0.3")
     session.run("pytest", "tests/packaging", *session.posargs, env={"HOOPCTL_DIST": str(distributions(session))})
 
 
