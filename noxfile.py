@@ -90,6 +90,7 @@ def packaging(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """What the documentation says, done: examples run, links followed, commands and columns compared."""
+    install_servers(session, "psql")
     session.install("-e", ".[test]", env=INTERPRETED)
     session.run("pytest", "tests/docs", *session.posargs)
 
@@ -141,16 +142,20 @@ def away_from_source() -> Iterator[None]:
             os.chdir(before)
 
 
-def install_servers(session: nox.Session) -> list[str]:
-    """Installs the system's PostgreSQL and pgbouncer where they are absent; the names of those still missing."""
-    missing = [package for command, package in SERVERS.items() if not found(command)]
+def install_servers(session: nox.Session, *commands: str) -> list[str]:
+    """Installs the system's PostgreSQL and pgbouncer, or these commands of them, where they are absent.
+
+    Returns the names of the packages that are still missing.
+    """
+    wanted = {command: package for command, package in SERVERS.items() if command in commands or not commands}
+    missing = [package for command, package in wanted.items() if not found(command)]
     if missing and shutil.which("apt-get") and os.geteuid() == 0:
         any_status = range(256)
         session.run("apt-get", "update", "-q", external=True, silent=True, success_codes=any_status)
         install = ("apt-get", "install", "-q", "-y", "--no-install-recommends", *missing)
         quietly = {"DEBIAN_FRONTEND": "noninteractive"}
         session.run(*install, external=True, silent=True, success_codes=any_status, env=quietly)
-    missing = [package for command, package in SERVERS.items() if not found(command)]
+    missing = [package for command, package in wanted.items() if not found(command)]
     if missing:
         session.warn(f"{', '.join(missing)} missing: what needs them is not tested")
     return missing
