@@ -14,3 +14,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "e2e: runs a real agent with real servers and clients (nox -s e2e)")
+
+
+def pytest_report_header() -> str:
+    """Which implementation of the core runs."""
+    import agent.core.session
+
+    file = agent.core.session.__file__ or ""
+    return f"agent.core: {'compiled' if file.endswith('.so') else 'interpreted'} ({file})"
