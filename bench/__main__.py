@@ -15,11 +15,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent)]
 sys.path.append(str(Path(__file__).parent.parent))  # at the end: an installed agent goes before the source beside us
 
-import measurements  # noqa: E402 - the paths come first
-from contestants import Ring  # noqa: E402
+from bench import measurements
+from bench.contestants import Ring
 
 PARTS: dict[str, Callable[[Ring, argparse.Namespace], str]] = {
     "transactions": measurements.transactions,

@@ -13,10 +13,10 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
-from contestants import Contestant, Ring
-
+from bench.contestants import Contestant, Ring
 from tests.e2e.agent import import_path
 from tests.e2e.wire import Wire, connect, query
 
@@ -34,14 +34,14 @@ def transactions(ring: Ring, words: argparse.Namespace) -> str:
         names = [each.name for each in contestants]
         for mode in words.modes.split(","):
             for clients in map(int, words.clients.split(",")):
-                figures = rounds(contestants, words.rounds, lambda who, m=mode, c=clients: tps(ring, who, m, c, words))
+                figures = rounds(contestants, words.rounds, partial(tps, ring, words, mode, clients))
                 rows.append([mode, "TLS" if tls else "plain", str(clients), *compared(figures, names)])
     ring.clear()
     heads = ["mode", "encryption", "clients", *names, *ratios(names)]
     return section("Transactions a second, `pgbench -S`", table(heads, rows))
 
 
-def tps(ring: Ring, who: Contestant, mode: str, clients: int, words: argparse.Namespace) -> float:
+def tps(ring: Ring, words: argparse.Namespace, mode: str, clients: int, who: Contestant) -> float:
     arguments = ["-S", "-n", "-c", str(clients), "-j", str(min(clients, os.cpu_count() or 1)), "-M", mode]
     report = ring.run("pgbench", *arguments, "-T", str(max(1, round(words.seconds))), endpoint=who.endpoint)
     found = re.search(r"tps = ([\d.]+) \(without", report)
@@ -95,14 +95,14 @@ def transfer(ring: Ring, words: argparse.Namespace) -> str:
         contestants = ring.contestants(tls)
         names = [each.name for each in contestants]
         for title, statement in statements.items():
-            figures = rounds(contestants, words.rounds, lambda who, s=statement: speed(ring, who, s, words.rows))
+            figures = rounds(contestants, words.rounds, partial(speed, ring, statement, words.rows))
             rows.append([title, "TLS" if tls else "plain", *compared(figures, names)])
     ring.clear()
     heads = ["statement", "encryption", *names, *ratios(names)]
     return section(f"Rows a second, {words.rows:,} rows by psql", table(heads, rows))
 
 
-def speed(ring: Ring, who: Contestant, statement: str, rows: int) -> float:
+def speed(ring: Ring, statement: str, rows: int, who: Contestant) -> float:
     began = time.monotonic()
     ring.run("psql", "-X", "-A", "-t", "-o", "/dev/null", "-c", statement, endpoint=who.endpoint)
     return rows / (time.monotonic() - began)
