@@ -82,7 +82,7 @@ class AgentProcess:
                 text=True,
                 cwd=self.directory,
                 env=self.environment,
-                preexec_fn=before,  # noqa: PLW1509 - one thread here, and only a resource limit is set
+                preexec_fn=before,
             )
         self.listeners = {}
         deadline = time.monotonic() + STARTING
