@@ -22,7 +22,7 @@ def commands() -> Iterator[tuple[str, Any]]:
         if below is None:
             yield name, command
         else:
-            yield from ((f"{name} {sub}", each) for sub, each in below.items())
+            yield from ((f"{name} {sub}", each) for sub, each in below.items() if not each.hidden)
 
 
 @cache

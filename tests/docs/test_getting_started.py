@@ -68,6 +68,7 @@ class Reader:
             stderr=subprocess.STDOUT,
             text=True,
             timeout=60,
+            check=False,
         )
         assert done.returncode == 0, f"{block}\n{done.stdout}"
         assert "Traceback" not in done.stdout, done.stdout
