@@ -119,6 +119,12 @@ def located(written: str, directory: Path) -> str:
     return os.path.abspath(directory / path)
 
 
+def duration(written: str) -> float | None:
+    """The seconds that `60s`, `15m`, `12h` or `90d` stand for; None when it isn't written so."""
+    match = _TIME.fullmatch(written)
+    return float(match[1]) * _TIMES[match[2]] if match else None
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that is spelt most like this one, if one comes near."""
     close = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
@@ -220,11 +226,10 @@ class Value:
 
     def duration(self, fallback: float, least: float = 0.0) -> float:
         """Seconds, written as `60s`, `15m`, `12h`, `90d`."""
-        match = _TIME.fullmatch(self.written) if self.is_scalar() else None
-        if match is None:
+        seconds = duration(self.written) if self.is_scalar() else None
+        if seconds is None:
             self.problem(f"this should be a time (got {self.written}, expected one such as 60s, 15m or 90d)")
             return fallback
-        seconds = float(match[1]) * _TIMES[match[2]]
         if not least <= seconds <= 1e10:
             self.problem(f"the time is out of range (got {self.written}, expected at least {least:g}s)")
             return fallback
