@@ -47,6 +47,15 @@ class Prove(Struct, frozen=True, gc=False):
         return f"Prove(user={self.user!r}, resource={self.resource!r})"
 
 
+class OfferCancel(Struct, frozen=True, gc=False):
+    """The client was told this key: a Cancel that names it means this session."""
+
+    key: bytes
+
+    def __repr__(self) -> str:
+        return "OfferCancel(…)"
+
+
 class Connect(Struct, frozen=True, gc=False):
     """Open a connection to the resource's server, dropping the one there is, if any."""
 
@@ -84,6 +93,7 @@ Command = (
     | SecureClient
     | SecureServer
     | Prove
+    | OfferCancel
     | Connect
     | Reading
     | Cancel

@@ -61,16 +61,6 @@ class ServerUnreachable(Struct, frozen=True, gc=False):
     reason: str
 
 
-class Admitted(Struct, frozen=True):
-    """The client's credential is good for this resource."""
-
-    session_id: str
-    identity: Identity
-    resource: str
-    server: Login
-    cancel_key: bytes
-
-
 class Login(Struct, frozen=True):
     """How to log in to a server. The meaning of `sslmode` and `channel_binding` is libpq's."""
 
@@ -87,12 +77,25 @@ class Login(Struct, frozen=True):
         return f"Login(user={self.user!r}, database={self.database!r}, sslmode={self.sslmode!r})"
 
 
+class Admitted(Struct, frozen=True):
+    """The client's credential is good for this resource."""
+
+    session_id: str
+    identity: Identity
+    resource: str
+    server: Login
+
+
 class Refused(Struct, frozen=True, gc=False):
     """The client is not let in. `code` is an SQLSTATE."""
 
     code: str
     message: str
     hint: str | None = None
+
+
+class CancelAsked(Struct, frozen=True, gc=False):
+    """The client asked, on another connection, to cancel what this session runs."""
 
 
 class Durable(Struct, frozen=True, gc=False):
@@ -129,6 +132,7 @@ Event = (
     | ServerUnreachable
     | Admitted
     | Refused
+    | CancelAsked
     | Durable
     | JournalLost
     | Stop

@@ -18,3 +18,8 @@ class Session:
 
     def feed(self, event: Event, now: int) -> list[Command]:
         raise AssertionError("a trait: every protocol has its own")
+
+    @property
+    def busy(self) -> bool:
+        """Whether something runs that a stop should wait for."""
+        raise AssertionError("a trait: every protocol has its own")

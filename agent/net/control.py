@@ -118,14 +118,19 @@ class Api:
                 handler, local = self._routes[verb, pattern]
                 known = caller()
                 if local and not known.local:
-                    raise ControlError(403, f"this is for the agent's own user (got {known.identity.subject} by token)",
-                                       "unset HOOPCTL_TOKEN, on the agent's machine")
-                open_words = tuple(word for star, word in zip(pattern.split("/"), words[2:], strict=True)
-                                   if star == "*")
+                    raise ControlError(
+                        403,
+                        f"this is for the agent's own user (got {known.identity.subject} by token)",
+                        "unset HOOPCTL_TOKEN, on the agent's machine",
+                    )
+                open_words = tuple(
+                    word for star, word in zip(pattern.split("/"), words[2:], strict=True) if star == "*"
+                )
                 return handler(Asked(known, open_words, body))
         if matches:
-            raise ControlError(405, f"{method[:20]} is not for {path[:200]} (expected "
-                                    f"{' or '.join(verb for verb, _ in matches)})")
+            raise ControlError(
+                405, f"{method[:20]} is not for {path[:200]} (expected {' or '.join(verb for verb, _ in matches)})"
+            )
         raise ControlError(404, f"there is nothing at {path[:200]}")
 
     def _status(self, asked: Asked) -> object:
@@ -141,8 +146,9 @@ class Api:
         request = _decoded(asked.body, KillRequest)
         reason = request.reason or f"killed by {asked.caller.identity.subject}"
         if not self._service.kill(asked.words[0], reason):
-            raise ControlError(404, f"there is no live session {asked.words[0][:100]!r}",
-                               "hoopctl sessions list --live shows them")
+            raise ControlError(
+                404, f"there is no live session {asked.words[0][:100]!r}", "hoopctl sessions list --live shows them"
+            )
         self._note(asked, "session killed", session_id=asked.words[0], reason=reason)
         return {"killed": True}
 
@@ -184,13 +190,17 @@ class Api:
         if name in known:
             return name.partition("/")[2]
         near = get_close_matches(name, known, n=1)
-        raise ControlError(404, f"there is no resource {asked[:100]!r}",
-                           f"did you mean {near[0]}?" if near else "hoopctl resources list shows them")
+        raise ControlError(
+            404,
+            f"there is no resource {asked[:100]!r}",
+            f"did you mean {near[0]}?" if near else "hoopctl resources list shows them",
+        )
 
 
 def _fits(pattern: Sequence[str], words: Sequence[str]) -> bool:
     return len(pattern) == len(words) and all(
-        (star == "*" and word != "") or star == word for star, word in zip(pattern, words, strict=True))
+        (star == "*" and word != "") or star == word for star, word in zip(pattern, words, strict=True)
+    )
 
 
 def _decoded(body: bytes, kind: type[_Request]) -> _Request:
@@ -211,8 +221,9 @@ def identify(service: Service, peer: socket.socket, authorization: str | None) -
     # A credential for one resource opens that resource; it doesn't beget others here.
     if isinstance(proof, Proof) and proof.resource is None:
         return Caller(proof.identity, local=False)
-    raise ControlError(401, "the token was not accepted", "hoopctl service-account list shows which are valid; "
-                                                          "check $HOOPCTL_TOKEN")
+    raise ControlError(
+        401, "the token was not accepted", "hoopctl service-account list shows which are valid; check $HOOPCTL_TOKEN"
+    )
 
 
 def _user(uid: int) -> str:

@@ -92,15 +92,17 @@ class ControlResource(Resource):
         """Answers now or when the answer is there; never after the client has gone."""
         gone: list[Failure] = []
         request.notifyFinish().addErrback(gone.append)
-        ensureDeferred(self._answered(request)).addCallback(
-            lambda answer: None if gone else _send(request, *answer))
+        ensureDeferred(self._answered(request)).addCallback(lambda answer: None if gone else _send(request, *answer))
         return NOT_DONE_YET
 
     async def _answered(self, request: Request) -> tuple[int, object]:
         try:
             answer = self._api.answer(
-                _text(request.method), _text(request.uri.partition(b"?")[0]),
-                lambda: self._caller(request), request.content.read() if request.content else b"")
+                _text(request.method),
+                _text(request.uri.partition(b"?")[0]),
+                lambda: self._caller(request),
+                request.content.read() if request.content else b"",
+            )
             return 200, await answer if isinstance(answer, Deferred) else answer
         except ControlError as error:
             return error.status, {"error": error.message, "hint": error.hint}
@@ -136,8 +138,13 @@ def _plain(answer: object) -> Any:
 
 def _head(request: Request, status: int, kind: bytes, body: bytes) -> None:
     request.setResponseCode(status)
-    for name, value in ((b"server", b"hoopctl"), (b"content-type", kind), (b"cache-control", b"no-store"),
-                        (b"x-content-type-options", b"nosniff"), (b"content-length", str(len(body)).encode())):
+    for name, value in (
+        (b"server", b"hoopctl"),
+        (b"content-type", kind),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"content-length", str(len(body)).encode()),
+    ):
         request.setHeader(name, value)
     request.write(body)
     request.finish()
@@ -177,8 +184,10 @@ def prometheus(figures: Mapping[str, int | float]) -> str:
     """Figures in Prometheus' text form (https://prometheus.io/docs/instrumenting/exposition_formats/)."""
     lines: list[str] = []
     for name, figure in sorted(figures.items()):
-        lines += [f"# TYPE hoopctl_{name} {'counter' if name.endswith('_total') else 'gauge'}",
-                  f"hoopctl_{name} {figure}"]
+        lines += [
+            f"# TYPE hoopctl_{name} {'counter' if name.endswith('_total') else 'gauge'}",
+            f"hoopctl_{name} {figure}",
+        ]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -187,8 +196,12 @@ def listen_socket(reactor: Reactor, state: Path, service: Service) -> Port:
     replaced; one that is answered is not. Raises ControlError."""
     path = state / SOCKET
     if len(os.fsencode(path)) > MAX_PATH:
-        raise ControlError(500, f"the path of the control socket is too long (got {len(os.fsencode(path))} bytes, "
-                                f"expected at most {MAX_PATH})", "give a shorter state directory in hoop.yaml")
+        raise ControlError(
+            500,
+            f"the path of the control socket is too long (got {len(os.fsencode(path))} bytes, "
+            f"expected at most {MAX_PATH})",
+            "give a shorter state directory in hoop.yaml",
+        )
     _clear(path)
     # bind makes the file by the umask, and what a chmod afterwards narrows was open for a moment.
     before = os.umask(0o177)
@@ -213,8 +226,9 @@ def _clear(path: Path) -> None:
             path.unlink(missing_ok=True)
             return
         except OSError as error:
-            raise ControlError(500, f"{path} can't be used ({(error.strerror or 'timed out').lower()})",
-                               "another agent may be running") from error
+            raise ControlError(
+                500, f"{path} can't be used ({(error.strerror or 'timed out').lower()})", "another agent may be running"
+            ) from error
     raise ControlError(500, f"another agent answers at {path}", "one agent has one state directory")
 
 

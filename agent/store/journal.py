@@ -69,10 +69,12 @@ def _read(path: Path) -> tuple[int, list[bytes], int, bool]:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Frames to write; `count` records have been appended with the last of them."""
+    """Frames to write; `count` records have been appended with the last of them. Synced only when `sync` asks for it:
+    what nobody waits for need not keep the disk busy when somebody does."""
 
     data: bytes
     count: int
+    sync: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +105,12 @@ class Journal:
         self.failure: str | None = None
         self.appended = 0
         self.durable = 0
+        self.bytes = 0
+        """Of everything appended since the journal was opened."""
         self._segment_size = segment_size
         self._lock = lock
         self._pending: list[bytes] = []
+        self._unsynced = False
         self._live_size = HEADER
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
@@ -147,13 +152,19 @@ class Journal:
         data = frame(body)
         self._pending.append(data)
         self._live_size += len(data)
+        self.bytes += len(data)
         self.next_leaf += 1
         self.appended += 1
         return self.appended
 
-    def flush(self) -> None:
-        """Has what was appended written and synced; returns at once."""
-        self._hand_over()
+    @property
+    def pending(self) -> bool:
+        """Whether something appended was not flushed yet."""
+        return bool(self._pending)
+
+    def flush(self, sync: bool = True) -> None:
+        """Has what was appended written, and synced unless that can wait for the next sync; returns at once."""
+        self._hand_over(sync)
         if self._live_size >= self._segment_size:
             self.rotate()
 
@@ -162,7 +173,7 @@ class Journal:
 
         Returns at once; the segments are closed when `closed_before` has reached that leaf.
         """
-        self._hand_over()
+        self._hand_over(True)
         if self._live_size > HEADER:
             self._writer.work.put(_Rotate(self.next_leaf))
             self.first_live_leaf = self.next_leaf
@@ -181,7 +192,7 @@ class Journal:
 
     def wait(self) -> None:
         """Returns when everything appended is durable and every rotation done, or the journal has failed."""
-        self._hand_over()
+        self._hand_over(True)
         while self.failure is None and (self.durable < self.appended or self.closed_before < self.first_live_leaf):
             self._learn(self._news.get())
 
@@ -192,10 +203,14 @@ class Journal:
         for fd in (self._wake, self._waker, self._lock):
             os.close(fd)
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, sync: bool) -> None:
         if self._pending:
-            self._writer.work.put(_Batch(b"".join(self._pending), self.appended))
+            self._writer.work.put(_Batch(b"".join(self._pending), self.appended, sync))
             self._pending.clear()
+            self._unsynced = not sync
+        elif sync and self._unsynced:
+            self._writer.work.put(_Batch(b"", self.appended, True))
+            self._unsynced = False
 
     def _learn(self, news: _News) -> None:
         if news.failure is not None:
@@ -244,19 +259,23 @@ class _Writer:
             self._end_segment()
 
     def _perform(self, work: _Batch | _Rotate | None) -> bool:
-        """Writes this and everything else that waits, then syncs once; returns whether to go on."""
+        """Writes this and everything else that waits, then syncs once if any of it asks for that; returns whether to
+        go on."""
+        sync = False
         while work is not None:
             if isinstance(work, _Rotate):
                 self._end_segment()
+                self._durable = self._written
                 self._begin_segment(work.first_leaf)
                 self._closed_before = work.first_leaf
             else:
                 self._write(work.data)
                 self._written = work.count
+                sync = sync or work.sync
             if self.work.empty():
                 break
             work = self.work.get()
-        if self._durable != self._written:
+        if sync and self._durable != self._written:
             os.fdatasync(self._fd)
             self._durable = self._written
         return work is not None

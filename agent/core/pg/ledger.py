@@ -1,0 +1,136 @@
+"""What a session's evidence says: its operations, and what the client received for each."""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from agent.core.commands import Append, Command
+from agent.core.pg.exchange import Operation, Rest
+from schemas.identity import Identity
+from schemas.records import OperationEnded, OperationStarted, ResponseChunk, SessionEnded, SessionStarted
+
+
+class Ledger:
+    """Turns what happens in a session into records, in the order in which it happens.
+
+    `kept` is how many bytes of an operation's answer are recorded as they are; what is beyond is counted and hashed.
+    """
+
+    def __init__(self, session_id: str, identity: Identity, resource: str, kept: int) -> None:
+        self.session_id = session_id
+        self.identity = identity
+        self.resource = resource
+        self.appended: i64 = 0
+        """How many records this session had appended so far."""
+        self.sequence: i64 = 0
+        self.bytes_in: i64 = 0
+        self.bytes_out: i64 = 0
+        self._kept: i64 = kept
+        self._aside = Operation(0, 0, "", None)
+
+    def session_started(self, out: list[Command], now: int, client_address: str, client_name: str) -> None:
+        who = self.identity
+        self._append(
+            out,
+            SessionStarted(
+                now,
+                self.session_id,
+                who.subject,
+                who.groups,
+                who.actor,
+                who.run,
+                who.credential_id,
+                self.resource,
+                "pg",
+                client_address,
+                client_name,
+            ),
+        )
+
+    def session_ended(self, out: list[Command], now: int, reason: str) -> None:
+        self._append(
+            out, SessionEnded(now, self.session_id, reason, int(self.sequence), int(self.bytes_in), int(self.bytes_out))
+        )
+
+    def begin(
+        self, out: list[Command], now: int, statement: str, parameters: tuple[str | None, ...] | None
+    ) -> Operation:
+        """Records a statement before it leaves for the server."""
+        self.sequence += 1
+        operation = Operation(int(self.sequence), now, statement, parameters)
+        who = self.identity
+        self._append(
+            out,
+            OperationStarted(
+                now,
+                self.session_id,
+                operation.sequence,
+                who.subject,
+                who.actor,
+                who.run,
+                self.resource,
+                "pg",
+                (),
+                statement,
+                parameters,
+                "allow",
+            ),
+        )
+        operation.appended = self.appended
+        return operation
+
+    def received(self, out: list[Command], now: int, operation: Operation | None, content: bytes) -> None:
+        """Records what the client is about to receive; without an operation, under sequence 0."""
+        if operation is None:
+            operation = self._aside
+        size: i64 = len(content)
+        operation.bytes += size
+        room: i64 = self._kept - operation.kept
+        if operation.sequence == 0:
+            room = size  # what arrives outside of operations comes in small pieces, over a session's whole life
+        if room < size:
+            if operation.rest is None:
+                operation.rest = Rest()
+            operation.rest.add(content[max(room, 0) :])
+            content = content[: max(room, 0)]
+        if content:
+            operation.kept += len(content)
+            self._append(out, ResponseChunk(now, self.session_id, operation.sequence, int(operation.chunks), content))
+            operation.chunks += 1
+
+    def end(self, out: list[Command], now: int, operation: Operation, outcome: str) -> None:
+        """Records what became of an operation, once; an error it met makes the outcome `error`."""
+        if operation.ended:
+            return
+        operation.ended = True
+        rest, copied = operation.rest, operation.copied
+        finished = operation.finished if operation.finished else now
+        self._append(
+            out,
+            OperationEnded(
+                now,
+                self.session_id,
+                operation.sequence,
+                outcome if operation.error_code is None else "error",
+                tuple(operation.tags),
+                operation.row_count(),
+                int(operation.bytes),
+                max(finished - operation.started, 0),
+                operation.error_code,
+                operation.error_message,
+                (),
+                0,
+                0 if rest is None else int(rest.size),
+                None if rest is None else rest.hexdigest(),
+                0 if copied is None else int(copied.size),
+                None if copied is None else copied.hexdigest(),
+            ),
+        )
+
+    def _append(
+        self,
+        out: list[Command],
+        record: SessionStarted | SessionEnded | OperationStarted | OperationEnded | ResponseChunk,
+    ) -> None:
+        out.append(Append(record))
+        self.appended += 1

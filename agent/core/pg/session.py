@@ -1,0 +1,445 @@
+"""A PostgreSQL session: a client that logs in, a server that is logged in to, and what passes between them.
+
+    greeting -> [securing] -> greeting -> password -> proving -> connecting -> relaying -> over
+
+Each state knows the events that it expects (EXPECTS); any other is ignored when it comes from a peer that was told to
+go, and can't happen otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+from agent.core.commands import (
+    Cancel,
+    CancelServer,
+    Close,
+    Command,
+    Connect,
+    OfferCancel,
+    Prove,
+    Reading,
+    SecureClient,
+    SecureServer,
+    SendClient,
+    SendServer,
+)
+from agent.core.events import (
+    Admitted,
+    CancelAsked,
+    ClientData,
+    ClientGone,
+    ClientSecured,
+    Durable,
+    Event,
+    JournalLost,
+    Refused,
+    ServerConnected,
+    ServerData,
+    ServerGone,
+    ServerSecured,
+    ServerUnreachable,
+    Stop,
+)
+from agent.core.limits import MAX_HELD, MAX_PASSWORD, MAX_STARTUP
+from agent.core.pg import login as server
+from agent.core.pg import startup
+from agent.core.pg.errors import error_response
+from agent.core.pg.exchange import Exchange
+from agent.core.pg.gate import Gate
+from agent.core.pg.ledger import Ledger
+from agent.core.pg.messages import AUTHENTICATION, BACKEND_KEY_DATA, HEAD, PASSWORD, READY, ProtocolError, message, u32
+from agent.core.pg.replies import Replies
+from agent.core.pg.requests import Requests
+from agent.core.session import Session
+
+GREETING: Final = "greeting"
+SECURING: Final = "securing"
+ASKED_PASSWORD: Final = "password"
+PROVING: Final = "proving"
+CONNECTING: Final = "connecting"
+RELAYING: Final = "relaying"
+OVER: Final = "over"
+
+_TERMINATE_SERVER: Final = b"X\0\0\0\x04"
+_ASK_PASSWORD: Final = message(AUTHENTICATION, (3).to_bytes(4, "big"))
+_AUTHENTICATED: Final = message(AUTHENTICATION, (0).to_bytes(4, "big"))
+_SHORT_KEY: Final = 4
+_IDLE: Final = 0x49  # I
+
+
+class Terms:
+    """What a session is to know of the agent that it runs in.
+
+    `private` says that nobody can listen between client and agent even without TLS; `tls` that the agent can do TLS;
+    `cancel_key` is 4 bytes of process number and 32 of secret; `kept` is `audit.responses`; `strict` is
+    `audit.durability`.
+    """
+
+    def __init__(
+        self, client_address: str, private: bool, tls: bool, cancel_key: bytes, kept: int, strict: bool
+    ) -> None:
+        self.client_address = client_address
+        self.private = private
+        self.tls = tls
+        self.cancel_key = cancel_key
+        self.kept = kept
+        self.strict = strict
+
+
+class PgSession(Session):
+    """One client connection. See agent.core.session for what `feed` promises."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.state = GREETING
+        self._terms = terms
+        self._secured = False
+        self._direct = False
+        self._buffer = b""
+        self._minor = 0
+        self._wish: startup.Wish | None = None
+        self._negotiation = b""
+        self._login: server.ServerLogin | None = None
+        self._welcome: list[bytes] = []
+        self._process = 0
+        self._server_key = b""
+        self._ledger: Ledger | None = None
+        self._requests: Requests | None = None
+        self._replies: Replies | None = None
+        self._to_server = Gate()
+        self._to_client = Gate()
+        self._durable = 0
+        self._reading = Reading(True, True)
+
+    @property
+    def session_id(self) -> str | None:
+        """Its id, once it has one."""
+        return None if self._ledger is None else self._ledger.session_id
+
+    @property
+    def busy(self) -> bool:
+        """Whether a statement runs or a transaction is open."""
+        replies = self._replies
+        return replies is not None and (replies.outstanding() or replies.status != _IDLE)
+
+    def feed(self, event: Event, now: int) -> list[Command]:
+        out: list[Command] = []
+        if self.state == OVER:
+            return out
+        try:
+            self._feed(event, out, now)
+        except ProtocolError as error:
+            self._fatal(out, now, error.code, error.message, None, "client broke the protocol: " + error.message)
+        return out
+
+    def _feed(self, event: Event, out: list[Command], now: int) -> None:
+        if isinstance(event, ClientData):
+            if self.state == RELAYING:
+                self._requested(event.data, out, now)
+            else:
+                self._greeted(event.data, out)
+        elif isinstance(event, ServerData):
+            if self.state == RELAYING:
+                self._answered(event.data, out, now)
+            elif self._login is not None:
+                self._steps(self._login.received(event.data), out, now)
+        elif isinstance(event, Durable):
+            self._released(event.count, out, now)
+        elif isinstance(event, CancelAsked):
+            if self.state == RELAYING:
+                out.append(CancelServer(self._process, self._server_key))
+        elif isinstance(event, ClientSecured):
+            self._client_secured(event, out)
+        elif isinstance(event, Admitted):
+            self._admitted(event, out, now)
+        elif isinstance(event, Refused):
+            self._fatal(out, now, event.code, event.message, event.hint, "refused")
+        elif isinstance(event, ServerConnected):
+            if self._login is not None:
+                self._steps(self._login.connected(), out, now)
+        elif isinstance(event, ServerSecured):
+            if self._login is not None:
+                self._steps(self._login.secured(event.end_point), out, now)
+        elif isinstance(event, ServerUnreachable):
+            self._unreachable("08001", event.reason, None, out, now)
+        elif isinstance(event, ServerGone):
+            self._server_gone(event.reason, out, now)
+        elif isinstance(event, ClientGone):
+            self._client_gone(event.reason, out, now)
+        elif isinstance(event, JournalLost):
+            reason = f"the journal cannot be written: {event.reason}"
+            self._fatal(out, now, "58030", f"hoopctl: {reason}", "nothing runs that cannot be recorded", reason)
+        elif isinstance(event, Stop):
+            self._fatal(out, now, event.code, event.message, None, event.reason)
+        else:
+            assert_never(event)
+
+    # Before the client is let in
+
+    def _greeted(self, data: bytes, out: list[Command]) -> None:
+        self._buffer += data
+        if self.state == ASKED_PASSWORD:
+            self._password(out)
+        elif self.state == GREETING:
+            self._greeting(out)
+        elif len(self._buffer) > MAX_STARTUP:
+            raise ProtocolError(f"got {len(self._buffer)} bytes before the login was answered")
+
+    def _greeting(self, out: list[Command]) -> None:
+        if not self._secured and self._buffer[:1] == bytes((startup.TLS_HANDSHAKE,)) and self._terms.tls:
+            self._direct = True
+            self._secure(out, self._buffer)
+            return
+        found = startup.request(self._buffer)
+        if found is None:
+            return
+        request, size = found
+        rest = self._buffer[size:]
+        self._buffer = b""
+        if isinstance(request, startup.TlsRequest):
+            self._encryption_asked(rest)
+            if self._terms.tls:
+                out.append(SendClient(b"S"))
+                self._secure(out, b"")
+            else:
+                out.append(SendClient(b"N"))
+        elif isinstance(request, startup.GssRequest):
+            self._encryption_asked(rest)
+            out.append(SendClient(b"N"))
+        elif isinstance(request, startup.CancelRequest):
+            out.append(Cancel(request.key))
+            self._close(out, "cancel request")
+        else:
+            self._begin(request, out)
+            self._greeted(rest, out)
+
+    def _encryption_asked(self, rest: bytes) -> None:
+        if self._secured:
+            raise ProtocolError("encryption requested a second time")
+        if rest:
+            raise ProtocolError(
+                f"received unencrypted data behind the request for encryption (got {len(rest)} bytes, expected none)"
+            )
+
+    def _secure(self, out: list[Command], received: bytes) -> None:
+        self._buffer = b""
+        self.state = SECURING
+        out.append(SecureClient(received))
+
+    def _client_secured(self, event: ClientSecured, out: list[Command]) -> None:
+        self._secured = True
+        self.state = GREETING
+        if self._direct and event.alpn != startup.ALPN:
+            raise ProtocolError(f"direct TLS without ALPN (got {event.alpn or 'none'}, expected {startup.ALPN})")
+        buffered, self._buffer = self._buffer, b""
+        self._greeted(buffered, out)
+
+    def _begin(self, request: startup.StartupMessage, out: list[Command]) -> None:
+        self._minor = min(request.minor, startup.NEWEST_MINOR)
+        self._wish = startup.wish(request)
+        if not (self._secured or self._terms.private):
+            raise ProtocolError(
+                "hoopctl takes a token only over TLS; connect with sslmode=require or stronger", "28000"
+            )
+        self.state = ASKED_PASSWORD
+        out.append(SendClient(startup.negotiation(request) + _ASK_PASSWORD))
+
+    def _password(self, out: list[Command]) -> None:
+        if len(self._buffer) < HEAD:
+            return
+        size = u32(self._buffer, 1)
+        if self._buffer[0] != PASSWORD or size < 5 or size > MAX_PASSWORD:
+            raise ProtocolError(f"expected password response, got message type {self._buffer[0]}")
+        if len(self._buffer) <= size:
+            return
+        credential = self._buffer[HEAD:size].decode("utf-8", "replace")
+        self._buffer = self._buffer[size + 1 :]
+        self.state = PROVING
+        wish = self._wish
+        if wish is not None:
+            out.append(Prove(credential, wish.user, wish.resource, wish.run, wish.on_behalf_of))
+
+    # Logging in to the server
+
+    def _admitted(self, event: Admitted, out: list[Command], now: int) -> None:
+        wish = self._wish
+        if self.state != PROVING or wish is None:
+            return
+        ledger = self._ledger = Ledger(event.session_id, event.identity, event.resource, self._terms.kept)
+        ledger.session_started(out, now, self._terms.client_address, wish.client_name)
+        self._login = server.ServerLogin(event.server, wish.parameters)
+        self.state = CONNECTING
+        out.append(Connect())
+
+    def _steps(self, steps: list[server.Step], out: list[Command], now: int) -> None:
+        for step in steps:
+            if isinstance(step, server.Say):
+                out.append(SendServer(step.data))
+            elif isinstance(step, server.Secure):
+                out.append(SecureServer())
+            elif isinstance(step, server.Again):
+                self._welcome.clear()
+                out.append(Connect())
+            elif isinstance(step, server.Tell):
+                self._welcome.append(step.data)
+            elif isinstance(step, server.Failed):
+                self._unreachable(step.code, step.message, step.hint, out, now)
+            elif isinstance(step, server.Ready):
+                self._welcomed(step, out, now)
+            else:
+                assert_never(step)
+
+    def _unreachable(self, code: str, reason: str, hint: str | None, out: list[Command], now: int) -> None:
+        ledger = self._ledger
+        name = "?" if ledger is None else ledger.resource
+        self._fatal(
+            out, now, code, f"connection to resource {name} failed: {reason}", hint, f"resource unreachable: {reason}"
+        )
+
+    def _welcomed(self, ready: server.Ready, out: list[Command], now: int) -> None:
+        ledger = self._ledger
+        if ledger is None:
+            return
+        self._login = None
+        self._process, self._server_key = ready.process, ready.key
+        key = self._terms.cancel_key if self._minor >= 2 else self._terms.cancel_key[: 4 + _SHORT_KEY]
+        exchange = Exchange()
+        self._requests = Requests(ledger, exchange)
+        self._replies = Replies(ledger, exchange)
+        self.state = RELAYING
+        out.append(OfferCancel(key))
+        out.append(
+            SendClient(
+                _AUTHENTICATED + b"".join(self._welcome) + message(BACKEND_KEY_DATA, key) + message(READY, ready.status)
+            )
+        )
+        self._welcome.clear()
+        early, self._buffer = self._buffer, b""
+        if ready.rest:
+            self._answered(ready.rest, out, now)
+        if early:
+            self._requested(early, out, now)
+
+    # Relaying
+
+    def _requested(self, data: bytes, out: list[Command], now: int) -> None:
+        requests = self._requests
+        if requests is None:
+            return
+        requests.add(data)
+        self._pump(requests, out, now)
+
+    def _pump(self, requests: Requests, out: list[Command], now: int) -> None:
+        data = requests.read(out, now)
+        if data:
+            need = int(requests.need)
+            if need <= self._durable or not self._terms.strict:
+                # what waits was appended before, so nothing waits any more
+                out.append(
+                    SendServer(self._to_server.release(need) + data) if self._to_server.size else SendServer(data)
+                )
+            else:
+                self._to_server.hold(data, need)
+        if requests.terminated:
+            self._terminated(out, now)
+        else:
+            self._set_reading(out)
+
+    def _answered(self, data: bytes, out: list[Command], now: int) -> None:
+        replies, requests = self._replies, self._requests
+        if replies is None or requests is None:
+            return
+        replies.add(data)
+        was_full = requests.full()
+        try:
+            answer = replies.read(out, now)
+        except ProtocolError as error:
+            reason = f"resource {self._resource()} broke the protocol: {error.message}"
+            self._fatal(out, now, "08P01", reason, None, reason)
+            return
+        if answer:
+            need = int(replies.need)
+            if need <= self._durable or not self._terms.strict:
+                out.append(
+                    SendClient(self._to_client.release(need) + answer) if self._to_client.size else SendClient(answer)
+                )
+            else:
+                self._to_client.hold(answer, need)
+        if was_full and not requests.full():
+            self._pump(requests, out, now)
+        else:
+            self._set_reading(out)
+
+    def _released(self, count: int, out: list[Command], now: int) -> None:
+        self._durable = max(self._durable, count)
+        if self._to_server.size:
+            data = self._to_server.release(self._durable)
+            if data:
+                out.append(SendServer(data))
+        if self._to_client.size:
+            data = self._to_client.release(self._durable)
+            if data:
+                out.append(SendClient(data))
+        if self._requests is not None and self._requests.terminated:
+            self._terminated(out, now)
+        else:
+            self._set_reading(out)
+
+    def _set_reading(self, out: list[Command]) -> None:
+        requests = self._requests
+        client = self._to_server.size < MAX_HELD and (requests is None or not requests.full())
+        server_too = self._to_client.size < MAX_HELD
+        if client != self._reading.client or server_too != self._reading.server:
+            self._reading = Reading(client, server_too)
+            out.append(self._reading)
+
+    # The end
+
+    def _resource(self) -> str:
+        return "?" if self._ledger is None else self._ledger.resource
+
+    def _server_gone(self, reason: str, out: list[Command], now: int) -> None:
+        if self.state == RELAYING:
+            told = f"resource {self._resource()} closed the connection: {reason}"
+            self._fatal(out, now, "08006", told, "reconnect; what was not answered may or may not have run", told)
+        elif self._login is not None:
+            self._steps(self._login.gone(reason), out, now)
+
+    def _client_gone(self, reason: str, out: list[Command], now: int) -> None:
+        """The client went without a word. What it asked is cancelled, and what still waits for the disk never leaves:
+        nobody is there to want it."""
+        replies, requests = self._replies, self._requests
+        if self.state == RELAYING and replies is not None and requests is not None:
+            if requests.terminated:
+                return  # it said goodbye: what it asked before that still runs, as it would without the agent
+            if replies.outstanding():
+                out.append(CancelServer(self._process, self._server_key))
+            elif not self._to_server.size:
+                out.append(SendServer(_TERMINATE_SERVER))
+        self._close(out, reason, now)
+
+    def _terminated(self, out: list[Command], now: int) -> None:
+        """The client said goodbye; what it asked before that leaves first."""
+        if self._to_server.size == 0:
+            out.append(SendServer(_TERMINATE_SERVER))
+            self._close(out, "client terminated", now)
+
+    def _fatal(self, out: list[Command], now: int, code: str, what: str, hint: str | None, reason: str) -> None:
+        """Tells the client why its session ends. What waited for the disk is withheld: it may not be recorded."""
+        farewell = error_response(code, what, hint, severity="FATAL")
+        ledger, replies = self._ledger, self._replies
+        if self.state == RELAYING and ledger is not None and replies is not None:
+            replies.say(farewell, out, now)
+            if replies.outstanding():
+                out.append(CancelServer(self._process, self._server_key))
+        if self.state != SECURING:
+            out.append(SendClient(farewell))
+        self._close(out, reason, now)
+
+    def _close(self, out: list[Command], reason: str, now: int = 0) -> None:
+        if self._replies is not None:
+            self._replies.end(out, now)
+        if self._ledger is not None:
+            self._ledger.session_ended(out, now, reason)
+        self.state = OVER
+        out.append(Close(reason))

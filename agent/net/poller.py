@@ -1,0 +1,129 @@
+"""Many sockets behind one reader of the reactor.
+
+Twisted's reactor spends more on dispatching an event than a statement's bytes cost to move. An epoll set is itself
+readable when one of its sockets is, so the data path has a set of its own, registered with the reactor as one reader:
+a batch of ready sockets costs one dispatch, and the end of a batch is where the journal is flushed for all of them.
+docs/decisions/0003 has the figures. Where there is no epoll, `selectors` does the same with kqueue.
+"""
+
+from __future__ import annotations
+
+import select
+import selectors
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.python.failure import Failure
+
+# mypy can't read zope's interfaces
+Reactor = Any
+
+READABLE = 1  # EPOLLIN
+WRITABLE = 4  # EPOLLOUT
+
+BATCH = 256
+ROUNDS = 16
+"""Batches taken in a row before the reactor gets its turn."""
+
+
+class Pollable(Protocol):
+    def fileno(self) -> int: ...
+
+    def ready(self, events: int) -> None:
+        """Never raises. `events` has READABLE, WRITABLE, or whatever else an error sets."""
+
+
+class _Selectors:
+    """The interface of select.epoll, as far as it is used here, over the platform's best selector."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def fileno(self) -> int:
+        fileno: int = self._selector.fileno()
+        return fileno
+
+    def register(self, fd: int, events: int) -> None:
+        self._selector.register(fd, _to_selectors(events))
+
+    def modify(self, fd: int, events: int) -> None:
+        self._selector.modify(fd, _to_selectors(events))
+
+    def unregister(self, fd: int) -> None:
+        self._selector.unregister(fd)
+
+    def poll(self, timeout: float, limit: int) -> list[tuple[int, int]]:
+        ready = self._selector.select(timeout)[:limit]
+        return [
+            (key.fd, READABLE * bool(events & selectors.EVENT_READ) | WRITABLE * bool(events & selectors.EVENT_WRITE))
+            for key, events in ready
+        ]
+
+    def close(self) -> None:
+        self._selector.close()
+
+
+def _to_selectors(events: int) -> int:
+    return selectors.EVENT_READ * bool(events & READABLE) | selectors.EVENT_WRITE * bool(events & WRITABLE)
+
+
+class Poller:
+    """A reader of the reactor (IReadDescriptor). `after_batch` is called when the sockets that were ready have been served."""
+
+    def __init__(self, reactor: Reactor, after_batch: Callable[[], None]) -> None:
+        self._set = select.epoll() if hasattr(select, "epoll") else _Selectors()
+        self._sockets: dict[int, Pollable] = {}
+        self._events: dict[int, int] = {}
+        self._after_batch = after_batch
+        self._reactor = reactor
+        reactor.addReader(self)
+
+    def watch(self, socket: Pollable, events: int) -> None:
+        """Calls the socket's `ready` on these events from now on; none: forget it."""
+        fd = socket.fileno()
+        before = self._events.get(fd, 0)
+        if events == before:
+            return
+        if not events:
+            self.forget(fd)
+        elif before:
+            self._set.modify(fd, events)
+            self._events[fd] = events
+        else:
+            self._sockets[fd] = socket
+            self._events[fd] = events
+            self._set.register(fd, events)
+
+    def forget(self, fd: int) -> None:
+        """To be called before a socket is closed."""
+        if self._events.pop(fd, 0):
+            del self._sockets[fd]
+            self._set.unregister(fd)
+
+    def __len__(self) -> int:
+        return len(self._sockets)
+
+    def fileno(self) -> int:
+        return self._set.fileno()
+
+    def logPrefix(self) -> str:
+        return "data"
+
+    def doRead(self) -> None:
+        for _ in range(ROUNDS):
+            events = self._set.poll(0, BATCH)
+            if not events:
+                return
+            sockets = self._sockets
+            for fd, what in events:
+                socket = sockets.get(fd)
+                if socket is not None:
+                    socket.ready(what)
+            self._after_batch()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._reactor.removeReader(self)
+        self._set.close()
