@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from typing import Any, TypeVar
 import yaml
 
 import agent
+from agent.identity.accounts import Accounts
+from agent.store.control import open_database, ready_directory
 from tests.e2e.endpoint import Endpoint
 
 STARTING = 30.0  # seconds until `ready`
@@ -68,7 +71,8 @@ class AgentProcess:
         self.python = python
         self.environment = os.environ | {"PYTHONPATH": import_path()} | dict(environment or {})
         self.listeners: dict[str, tuple[str, int]] = {}
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self._output = b""
         self._tokens: dict[str, str] = {}
 
     def start(self, before: Callable[[], None] | None = None) -> AgentProcess:
@@ -79,12 +83,12 @@ class AgentProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
                 cwd=self.directory,
                 env=self.environment,
                 preexec_fn=before,
             )
         self.listeners = {}
+        self._output = b""
         deadline = time.monotonic() + STARTING
         if self._line(deadline) != "ready":
             raise AssertionError("the agent's first line is not `ready`")
@@ -97,13 +101,16 @@ class AgentProcess:
 
     def _line(self, deadline: float) -> str:
         assert self.process is not None and self.process.stdout is not None
-        readable, _, _ = select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-        line = self.process.stdout.readline() if readable else ""
-        if not line:
-            code = self.process.poll()
-            self.kill()
-            raise AssertionError(f"the agent did not come up (exit status {code}):\n{self.log()[-4000:]}")
-        return line.rstrip("\n")
+        while b"\n" not in self._output:
+            readable, _, _ = select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+            data = os.read(self.process.stdout.fileno(), 4096) if readable else b""
+            if not data:
+                code = self.process.poll()
+                self.kill()
+                raise AssertionError(f"the agent did not come up (exit status {code}):\n{self.log()[-4000:]}")
+            self._output += data
+        line, _, self._output = self._output.partition(b"\n")
+        return line.decode()
 
     @property
     def pid(self) -> int:
@@ -141,8 +148,9 @@ class AgentProcess:
     def token(self, subject: str = "crew", group: str = "staff") -> str:
         """A service account's token, made once."""
         if subject not in self._tokens:
-            done = self.hoopctl("service-account", "create", subject, "--group", group)
-            self._tokens[subject] = done.stdout.strip()
+            ready_directory(self.state)
+            with closing(open_database(self.state)) as database:
+                self._tokens[subject] = Accounts(database, time.time).create(subject, [group], None)
         return self._tokens[subject]
 
     def endpoint(self, resource: str, subject: str = "crew") -> Endpoint:

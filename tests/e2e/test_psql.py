@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import signal
@@ -35,6 +36,19 @@ def psql(binary: str, endpoint: Endpoint, *arguments: str, text: str | None = No
     return done.returncode, masked(done.stdout, endpoint), masked(done.stderr, endpoint)
 
 
+def assert_same(ours: Answer, theirs: Answer) -> None:
+    """Fails with a diff, by lines, of what was printed through the agent and directly."""
+    __tracebackhide__ = True
+    for title, mine, right in zip(("output", "error"), ours[1:], theirs[1:], strict=True):
+        diff = difflib.unified_diff(
+            right.splitlines(), mine.splitlines(), f"{title}, direct", f"{title}, agent", "", "", 1
+        )
+        lines = list(diff)
+        if lines:
+            pytest.fail("\n".join(lines), pytrace=False)
+    assert ours == theirs
+
+
 def masked(text: str, endpoint: Endpoint) -> str:
     text = re.sub(r"(process with PID|Process ID:|lo_import) \d+", r"\1 PID", text)
     return re.sub(r"\b\d+\b(?= failed)", "PORT", text) if str(endpoint.port) in text else text
@@ -53,17 +67,17 @@ def psql15(system_binaries: servers.Binaries) -> str:
 @pytest.mark.parametrize("script", ["everyday.sql", "modern.sql"])
 def test_psql_18_on_18(psql18: str, direct: Endpoint, through: Endpoint, script: str) -> None:
     """psql 18 on PostgreSQL 18, plain text: everyday use, and what 16 to 18 added."""
-    assert psql(psql18, through, "-a", "-f", script) == psql(psql18, direct, "-a", "-f", script)
+    assert_same(psql(psql18, through, "-a", "-f", script), psql(psql18, direct, "-a", "-f", script))
 
 
 def test_psql_15_on_18(psql15: str, direct: Endpoint, through: Endpoint) -> None:
     """psql 15 on PostgreSQL 18, plain text."""
-    assert psql(psql15, through, "-a", "-f", "everyday.sql") == psql(psql15, direct, "-a", "-f", "everyday.sql")
+    assert_same(psql(psql15, through, "-a", "-f", "everyday.sql"), psql(psql15, direct, "-a", "-f", "everyday.sql"))
 
 
 def test_psql_15_on_15_over_tls(psql15: str, direct15: Endpoint, through15: Endpoint) -> None:
     """psql 15 on PostgreSQL 15 with TLS on both sides of the agent."""
-    assert psql(psql15, through15, "-a", "-f", "everyday.sql") == psql(psql15, direct15, "-a", "-f", "everyday.sql")
+    assert_same(psql(psql15, through15, "-a", "-f", "everyday.sql"), psql(psql15, direct15, "-a", "-f", "everyday.sql"))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +88,7 @@ def test_psql_15_on_15_over_tls(psql15: str, direct15: Endpoint, through15: Endp
         ("-At", "-c", "SELECT name FROM people ORDER BY id"),
         ("-v", "ON_ERROR_STOP=1", "-c", "SELECT 1/0", "-c", "SELECT 2"),
         ("-1", "-c", "SELECT 1", "-c", "SELECT nonsense"),
-        ("-l", "--csv"),
+        ("--csv", "-c", "\\l"),
         ("--html", "-c", "TABLE grown"),
         ("-c", "\\conninfo_is_not_a_command"),
         ("-f", "missing.sql"),
@@ -83,7 +97,7 @@ def test_psql_15_on_15_over_tls(psql15: str, direct15: Endpoint, through15: Endp
 )
 def test_arguments(psql18: str, direct: Endpoint, through: Endpoint, arguments: tuple[str, ...]) -> None:
     """Whatever psql is called with, its output and exit status are the same."""
-    assert psql(psql18, through, *arguments) == psql(psql18, direct, *arguments)
+    assert_same(psql(psql18, through, *arguments), psql(psql18, direct, *arguments))
 
 
 def test_options_of_the_startup_packet(psql18: str, direct: Endpoint, through: Endpoint) -> None:
@@ -96,7 +110,7 @@ def test_options_of_the_startup_packet(psql18: str, direct: Endpoint, through: E
     more = ("-c", "SELECT current_setting('application_name'), current_setting('client_encoding')")
     words = {"PGOPTIONS": "-c work_mem=5MB --search-path=pg_temp\\ ", "PGDATESTYLE": "SQL, DMY"}
     words |= {"PGAPPNAME": "mine", "PGCLIENTENCODING": "LATIN1"}
-    assert psql(psql18, through, *ask, *more, **words) == psql(psql18, direct, *ask, *more, **words)
+    assert_same(psql(psql18, through, *ask, *more, **words), psql(psql18, direct, *ask, *more, **words))
 
 
 def test_standard_input_with_copy(psql18: str, direct: Endpoint, through: Endpoint) -> None:
@@ -104,7 +118,7 @@ def test_standard_input_with_copy(psql18: str, direct: Endpoint, through: Endpoi
     rows = "".join(f"{i}\trow {i}\n" for i in range(20_000))
     text = f"CREATE TEMP TABLE t (a int, b text);\nCOPY t FROM STDIN;\n{rows}\\.\nCOPY t TO STDOUT;\n"
     answer = psql(psql18, through, "-q", text=text)
-    assert answer == psql(psql18, direct, "-q", text=text)
+    assert_same(answer, psql(psql18, direct, "-q", text=text))
     assert answer[1] == rows
 
 
@@ -134,7 +148,7 @@ def interrupted(binary: str, endpoint: Endpoint) -> Answer:
 def test_interrupt(psql18: str, psql15: str, direct: Endpoint, through: Endpoint, through15: Endpoint) -> None:
     """SIGINT cancels the statement through a key of the agent's own; psql then goes on."""
     answer = interrupted(psql18, through)
-    assert answer == interrupted(psql18, direct)
+    assert_same(answer, interrupted(psql18, direct))
     assert "canceling statement due to user request" in answer[2]
     assert "canceling statement due to user request" in interrupted(psql15, through15)[2]
 
