@@ -180,6 +180,7 @@ def _run(arguments: list[str], variables: dict[str, str], script: str | None = N
     except subprocess.TimeoutExpired:
         raise HoopError(f"{Path(arguments[0]).name} did not end (expected within {STEP:g} s)") from None
     if done.returncode:
-        step = shlex.join(arguments[5:]) if arguments[0] == sys.executable else Path(arguments[0]).name
+        program = Path(arguments[0]).name
+        step = shlex.join(["hoopctl", *arguments[6:]]) if arguments[0] == sys.executable else program
         raise HoopError(f"{step} failed (exit status {done.returncode})", "hoopctl doctor checks the installation")
     return done.stdout or ""
