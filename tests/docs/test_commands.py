@@ -44,7 +44,8 @@ def test_every_option_is_documented(name: str) -> None:
     for parameter in known()[name].params:
         if getattr(parameter, "hidden", False):
             continue
-        words = [word for word in parameter.opts if word.startswith("--")] or [parameter.make_metavar_name()]
+        words = [word for word in parameter.opts if word.startswith("--")]
+        words = words or [parameter.metavar or parameter.name.upper()]
         missing += [word for word in words if word not in text]
     assert not missing
 
