@@ -8,18 +8,18 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli import context
 from cli.client import AgentAbsent, client
 from cli.errors import HoopError
+from cli.tables import Format, show
 
 if TYPE_CHECKING:
     from schemas.configuration import Configuration
 
-Format = Literal["table", "json", "csv"]
 FormatOption = Annotated[Format | None, typer.Option("--format", help="How to print it.")]
 
 NAMES = ("agent", "bot", "cli", "schemas")
@@ -47,8 +47,6 @@ def command(format_: FormatOption = None) -> None:
     """
     findings = list(examined())
     columns = ("check", "state", "found", "advice")
-    from cli.tables import show
-
     show([{name: getattr(finding, name) for name in columns} for finding in findings], columns, format_)
     if any(finding.state == "problem" for finding in findings):
         raise typer.Exit(1)

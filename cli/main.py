@@ -121,13 +121,16 @@ def options(
 
 
 def report(message: str, hint: str | None) -> None:
-    """Writes an error as every error of hoopctl reads, to standard error."""
-    first, *more = message.splitlines() or ["failed"]
-    print(f"hoopctl: error: {first}", file=sys.stderr)
-    for line in more:
-        print(f"  {line}", file=sys.stderr)
+    """Writes an error as every error of hoopctl reads, to standard error. What it quotes may come from anywhere: its
+    control characters are shown and not performed."""
+    from cli.escape import escaped
+
+    first, *more = message.split("\n")
+    lines = [f"hoopctl: error: {first or 'failed'}", *(f"  {line}" for line in more)]
     if hint:
-        print(f"hoopctl: hint: {hint}", file=sys.stderr)
+        lines.append(f"hoopctl: hint: {hint}")
+    for line in lines:
+        print(escaped(line), file=sys.stderr)
 
 
 def usage_error(error: typer.TyperException) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -11,10 +11,10 @@ from cli.client import AgentAbsent, client
 from cli.completion import resource_names
 from cli.context import configuration
 from cli.errors import HoopError
+from cli.tables import Format, show
 
 app = typer.Typer(help="What there is to connect to, and whether the agent reaches it.")
 
-Format = Literal["table", "json", "csv"]
 FormatOption = Annotated[Format | None, typer.Option("--format", help="How to print it.")]
 
 CHECK = 60.0
@@ -29,9 +29,7 @@ def list_(format_: FormatOption = None) -> None:
     Example:
       hoopctl resources list
     """
-    from cli.tables import show
-
-    show(listed(), ("resource", "upstream", "database", "user", "sslmode"), format_)
+    show(listed(), ("name", "type", "upstream", "database", "user", "sslmode"), format_)
 
 
 def listed() -> list[Mapping[str, Any]]:
@@ -60,8 +58,6 @@ def check(
     names = [name] if name is not None else [str(resource["resource"]) for resource in client().get("resources")]
     found = [checked(one) for one in names]
     columns = list(dict.fromkeys(["resource", "ok", *(key for row in found for key in row)]))
-    from cli.tables import show
-
     show([{column: row.get(column) for column in columns} for row in found], columns, format_)
     if not all(row["ok"] for row in found):
         raise typer.Exit(1)

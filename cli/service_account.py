@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from cli.client import AgentAbsent, client
 from cli.errors import HoopError
+from cli.tables import Format, show
 
 if TYPE_CHECKING:
     from agent.identity.accounts import Accounts
 
-Format = Literal["table", "json", "csv"]
 FormatOption = Annotated[Format | None, typer.Option("--format", help="How to print it.")]
 
 app = typer.Typer(help="Create, list and revoke service accounts: names, groups and tokens for programs.")
@@ -61,8 +61,6 @@ def list_(format_: FormatOption = None) -> None:
     )
     columns = ("name", "groups", "acts_for", "state", "created_at", "expires_at", "revoked_at", "credential_id")
     now = time.time()
-    from cli.tables import show
-
     show([_row(account, now) for account in accounts], columns, format_)
 
 

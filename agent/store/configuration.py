@@ -69,6 +69,8 @@ def described(configuration: Configuration) -> list[dict[str, object]]:
     return [
         {
             "resource": f"pg/{resource.name}",
+            "name": resource.name,
+            "type": "pg",
             "upstream": f"{resource.upstream.host}:{resource.upstream.port}",
             "database": resource.upstream.database,
             "user": resource.upstream.user,
