@@ -187,7 +187,9 @@ def agent(configuration: Configuration) -> Iterator[Finding]:
         yield Finding("resources", "warning", "none in hoop.yaml", f"name a database in {configuration.source}")
     for resource in configuration.resources:
         found = checked(f"pg/{resource.name}")
-        told = {key: value for key, value in found.items() if key not in ("resource", "ok", "error", "hint") and value}
-        yield Finding(f"pg/{resource.name}", "ok" if found["ok"] else "problem",
-                      found.get("error") or ", ".join(f"{key} {value}" for key, value in told.items()) or "reached",
-                      found.get("hint"))
+        if not found["reached"]:
+            yield Finding(f"pg/{resource.name}", "problem", str(found.get("error") or "not reached"),
+                          found.get("hint") or f"check upstream and password in {configuration.source}")
+            continue
+        reached = f"reached, {found.get('tls') or 'without TLS'}, server {found.get('server_version') or 'unknown'}"
+        yield Finding(f"pg/{resource.name}", "ok", reached)

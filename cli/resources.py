@@ -17,8 +17,10 @@ app = typer.Typer(help="What there is to connect to, and whether the agent reach
 
 FormatOption = Annotated[Format | None, typer.Option("--format", help="How to print it.")]
 
-CHECK = 60.0
+CHECK = 90.0
 """Seconds for the agent to check one resource: its own time-outs end sooner and say more."""
+
+CHECKED = ("resource", "reached", "upstream", "user", "sslmode", "tls", "server_version", "error", "hint")
 
 
 @app.command("list")
@@ -57,17 +59,16 @@ def check(
     """
     names = [name] if name is not None else [str(resource["resource"]) for resource in client().get("resources")]
     found = [checked(one) for one in names]
-    columns = list(dict.fromkeys(["resource", "ok", *(key for row in found for key in row)]))
-    show([{column: row.get(column) for column in columns} for row in found], columns, format_)
-    if not all(row["ok"] for row in found):
+    show(found, CHECKED, format_)
+    if not all(row["reached"] for row in found):
         raise typer.Exit(1)
 
 
 def checked(name: str) -> dict[str, Any]:
-    """What the agent says of one resource; `ok` and, if that is False, `error` and `hint`."""
+    """What the agent says of one resource: `reached` and, if that is False, `error` and `hint`."""
     try:
-        return {"resource": name, "ok": True, **client().post("resources", name, "check", timeout=CHECK)}
+        return {"resource": name, "reached": True, **client().post("resources", name, "check", timeout=CHECK)}
     except AgentAbsent:
         raise
     except HoopError as error:
-        return {"resource": name, "ok": False, "error": error.message, "hint": error.hint}
+        return {"resource": name, "reached": False, "error": error.message, "hint": error.hint}

@@ -23,8 +23,10 @@ class FakeAgent:
 
     def post(self, *words: str, **_: object) -> Any:
         if "pg/broken" in words:
-            raise HoopError("password authentication failed", "check PROD_PASSWORD")
-        return {"tls": "TLSv1.3", "login": "SCRAM-SHA-256"}
+            return {"reached": False, "error": "password authentication failed", "hint": "check PROD_PASSWORD"}
+        if "pg/gone" in words:
+            raise HoopError("there is no resource 'pg/gone'")
+        return {"reached": True, "tls": "TLSv1.3", "server_version": "18.1"}
 
 
 @pytest.fixture
@@ -93,11 +95,12 @@ def test_resources_by_the_agent(home: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch.setattr("cli.resources.client", FakeAgent)
     (home / "hoop.yaml").write_text(
         "version: 1\nresources:\n" + "".join(
-            f"  - {{name: {name}, type: pg, upstream: 'postgresql://u@h'}}\n" for name in ("good", "broken")))
+            f"  - {{name: {name}, type: pg, upstream: 'postgresql://u@h'}}\n" for name in ("good", "broken", "gone")))
     status, found = findings(home, capsys)
     assert status == 1
-    assert of(found, "pg/good")[0]["found"] == "tls TLSv1.3, login SCRAM-SHA-256"
+    assert of(found, "pg/good")[0]["found"] == "reached, TLSv1.3, server 18.1"
     assert of(found, "pg/broken")[0]["advice"] == "check PROD_PASSWORD"
+    assert of(found, "pg/gone")[0]["state"] == "problem"
 
 
 def test_later_keys(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
