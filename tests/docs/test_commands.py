@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -48,16 +46,3 @@ def test_every_option_is_documented(name: str) -> None:
         words = words or [parameter.metavar or parameter.name.upper()]
         missing += [word for word in words if word not in text]
     assert not missing
-
-
-@pytest.mark.parametrize("name", known())
-def test_help_ends_with_an_example(name: str) -> None:
-    """The help of every command ends with an example of its use."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cli", *name.split(), "--help"],
-        capture_output=True,
-        text=True,
-        cwd=pages.ROOT,
-        check=True,
-    )
-    assert f"hoopctl {name}" in done.stdout.partition("Example")[2]
