@@ -16,8 +16,9 @@ def start(configuration: Configuration) -> None:
     from agent.net.service import run
 
     for key in configuration.later:
-        print(f"hoopctl: warning: {configuration.source}: {key} is not in this version and has no effect",
-              file=sys.stderr)
+        print(
+            f"hoopctl: warning: {configuration.source}: {key} is not in this version and has no effect", file=sys.stderr
+        )
     run(configuration, lambda line: print(line, flush=True))
 
 

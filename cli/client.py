@@ -40,8 +40,10 @@ class _Connection(http.client.HTTPConnection):
             found.connect(str(self._path))
             owners = {0, os.geteuid(), self._path.parent.stat().st_uid}
             if _uid(found) not in owners:
-                raise HoopError(f"{self._path} is answered by another user (got uid {_uid(found)})",
-                                "check who may write in the state directory")
+                raise HoopError(
+                    f"{self._path} is answered by another user (got uid {_uid(found)})",
+                    "check who may write in the state directory",
+                )
         except BaseException:
             found.close()
             raise
@@ -82,14 +84,17 @@ class Client:
             response = connection.getresponse()
             status, raw = response.status, response.read(LARGEST + 1)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-            raise AgentAbsent(f"the agent isn't running (nobody answers at {self._path})",
-                              "start it: hoopctl agent") from error
+            raise AgentAbsent(
+                f"the agent isn't running (nobody answers at {self._path})", "start it: hoopctl agent"
+            ) from error
         except PermissionError as error:
-            raise HoopError(f"the agent's socket {self._path} is not yours to use",
-                            "run hoopctl as the agent's user") from error
+            raise HoopError(
+                f"the agent's socket {self._path} is not yours to use", "run hoopctl as the agent's user"
+            ) from error
         except TimeoutError as error:
-            raise HoopError(f"the agent did not answer (expected within {connection.timeout:g} s)",
-                            "its log may say why") from error
+            raise HoopError(
+                f"the agent did not answer (expected within {connection.timeout:g} s)", "its log may say why"
+            ) from error
         except (OSError, http.client.HTTPException) as error:
             raise HoopError(f"the agent at {self._path} broke off ({error})", "its log may say why") from error
         finally:
@@ -100,8 +105,11 @@ class Client:
         if self._token is None:
             return {}
         if not (self._token.isascii() and self._token.isprintable()):
-            raise HoopError("the token in $HOOPCTL_TOKEN is not one (it holds characters that no token has)",
-                            "copy it again, the whole line", status=2)
+            raise HoopError(
+                "the token in $HOOPCTL_TOKEN is not one (it holds characters that no token has)",
+                "copy it again, the whole line",
+                status=2,
+            )
         return {"Authorization": f"Bearer {self._token}"}
 
 
@@ -115,8 +123,9 @@ def _checked(status: int, raw: bytes) -> Any:
     if isinstance(answer, dict) and isinstance(answer.get("error"), str):
         hint = answer.get("hint")
         raise HoopError(answer["error"], hint if isinstance(hint, str) else None)
-    raise HoopError(f"the agent's answer can't be read (got status {status}, {len(raw)} bytes)",
-                    "is the agent of the same version?")
+    raise HoopError(
+        f"the agent's answer can't be read (got status {status}, {len(raw)} bytes)", "is the agent of the same version?"
+    )
 
 
 def socket_path() -> Path:
@@ -126,8 +135,11 @@ def socket_path() -> Path:
         return context.state() / SOCKET
     if agent.startswith("unix:"):
         return Path(agent.removeprefix("unix:").removeprefix("//"))
-    raise HoopError(f"reaching an agent over the network is not in this version (got {agent}, expected unix:PATH)",
-                    "run hoopctl on the agent's machine, without --agent and $HOOPCTL_AGENT", status=2)
+    raise HoopError(
+        f"reaching an agent over the network is not in this version (got {agent}, expected unix:PATH)",
+        "run hoopctl on the agent's machine, without --agent and $HOOPCTL_AGENT",
+        status=2,
+    )
 
 
 def client(timeout: float = TIMEOUT) -> Client:

@@ -73,9 +73,11 @@ def found_program(name: str) -> str:
     """The path of a program. Raises HoopError when it isn't installed."""
     found = shutil.which(name)
     if found is None:
-        raise HoopError(f"the client {name} is not installed (not found on PATH)",
-                        "install it (Debian: apt install postgresql-client), name another one with --client, "
-                        "or take the connection from --print")
+        raise HoopError(
+            f"the client {name} is not installed (not found on PATH)",
+            "install it (Debian: apt install postgresql-client), name another one with --client, "
+            "or take the connection from --print",
+        )
     return found
 
 
@@ -86,8 +88,9 @@ def _credential(name: str) -> Credential:
     try:
         return msgspec.convert(answer, Credential)
     except msgspec.ValidationError as error:
-        raise HoopError(f"the agent's credential can't be read ({error})",
-                        "is the agent of the same version?") from None
+        raise HoopError(
+            f"the agent's credential can't be read ({error})", "is the agent of the same version?"
+        ) from None
 
 
 def trusted(credential: Credential) -> str:
@@ -107,8 +110,11 @@ def host(credential: Credential) -> str:
 def libpq(inherited: Mapping[str, str], credential: Credential, run: str | None) -> dict[str, str]:
     """The environment for a client of libpq: what connects it, and of the inherited nothing that would lead it
     elsewhere or weaken the verification. The password is here and not among the arguments, which any user can see."""
-    environment = {name: value for name, value in inherited.items()
-                   if (not name.startswith("PG") or name in KEPT) and name != "HOOPCTL_TOKEN"}
+    environment = {
+        name: value
+        for name, value in inherited.items()
+        if (not name.startswith("PG") or name in KEPT) and name != "HOOPCTL_TOKEN"
+    }
     environment |= {
         "PGHOST": host(credential),
         "PGPORT": str(credential.port),
@@ -131,5 +137,7 @@ def uri(credential: Credential, run: str | None) -> str:
     where = host(credential)
     bracketed = f"[{where}]" if ":" in where else quote(where, safe="")
     login = f"{quote(credential.user, safe='')}:{quote(credential.password, safe='')}"
-    return (f"postgresql://{login}@{bracketed}:{credential.port}/{quote(credential.dbname, safe='')}"
-            f"?{urlencode(parameters, quote_via=quote, safe='/')}")
+    return (
+        f"postgresql://{login}@{bracketed}:{credential.port}/{quote(credential.dbname, safe='')}"
+        f"?{urlencode(parameters, quote_via=quote, safe='/')}"
+    )

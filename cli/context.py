@@ -60,8 +60,11 @@ def configuration_file() -> Path:
         problem = "is not a file" if places[0].exists() else "does not exist"
         raise HoopError(f"the configuration {places[0]} {problem}", "hoopctl init writes one", status=2)
     looked = ", ".join(str(place) for place in places)
-    raise HoopError(f"no configuration found (looked for {looked})",
-                    "hoopctl init writes one; --config FILE or $HOOPCTL_CONFIG names one", status=2)
+    raise HoopError(
+        f"no configuration found (looked for {looked})",
+        "hoopctl init writes one; --config FILE or $HOOPCTL_CONFIG names one",
+        status=2,
+    )
 
 
 def configuration() -> Configuration:

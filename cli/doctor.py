@@ -90,8 +90,9 @@ def owners() -> Finding:
     others = {name: sorted(set(installed.get(name, [])) - {"hoopctl"}) for name in NAMES}
     taken = [f"{name} is also {', '.join(found)}'s" for name, found in others.items() if found]
     if taken:
-        return Finding("names", "problem", "; ".join(taken),
-                       "install hoopctl in an environment of its own (pipx install hoopctl)")
+        return Finding(
+            "names", "problem", "; ".join(taken), "install hoopctl in an environment of its own (pipx install hoopctl)"
+        )
     return Finding("names", "ok", f"{', '.join(NAMES)} are hoopctl's alone")
 
 
@@ -107,16 +108,21 @@ def compiled() -> Finding:
         return Finding("core", "problem", "agent.core.pg.session is missing", "install hoopctl again")
     if found.origin.endswith(".so"):
         return Finding("core", "ok", "compiled")
-    return Finding("core", "warning", "interpreted (slower, otherwise the same)",
-                   "install a C compiler, then hoopctl again")
+    return Finding(
+        "core", "warning", "interpreted (slower, otherwise the same)", "install a C compiler, then hoopctl again"
+    )
 
 
 def psql() -> Finding:
     """Whether there is a client for `connect pg`."""
     found = shutil.which("psql")
     if found is None:
-        return Finding("psql", "warning", "not found on PATH",
-                       "install it (Debian: apt install postgresql-client) or use connect --client or --print")
+        return Finding(
+            "psql",
+            "warning",
+            "not found on PATH",
+            "install it (Debian: apt install postgresql-client) or use connect --client or --print",
+        )
     try:
         done = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -138,8 +144,9 @@ def secrets(configuration: Configuration) -> Iterator[Finding]:
             yield Finding(check, "problem", f"{file}: {(error.strerror or str(error)).lower()}", "create it, mode 600")
             continue
         if mode & 0o077:
-            yield Finding(check, "warning", f"{file} can be read by others (mode {mode & 0o777:03o})",
-                          f"chmod 600 {file}")
+            yield Finding(
+                check, "warning", f"{file} can be read by others (mode {mode & 0o777:03o})", f"chmod 600 {file}"
+            )
 
 
 def private(state: Path) -> Iterator[Finding]:
@@ -148,8 +155,13 @@ def private(state: Path) -> Iterator[Finding]:
         yield Finding("state", "ok", f"{state} is made when the agent starts")
         return
     wrong = False
-    for path, expected in ((state, 0o700), (state / "control.db", 0o600), (state / "control.sock", 0o600),
-                           (state / "tls" / "ca.key", 0o600), (state / "tls" / "agent.key", 0o600)):
+    for path, expected in (
+        (state, 0o700),
+        (state / "control.db", 0o600),
+        (state / "control.sock", 0o600),
+        (state / "tls" / "ca.key", 0o600),
+        (state / "tls" / "agent.key", 0o600),
+    ):
         try:
             mode = path.lstat().st_mode & 0o777
         except OSError:
@@ -169,8 +181,12 @@ def space(name: str, directory: Path) -> Finding:
     found = f"{free / (1 << 30):.1f} GB free for {directory}"
     if free < LEAST_SPACE:
         return Finding(f"{name} disk", "problem", found, "make room: without it no statement is let through")
-    return Finding(f"{name} disk", "warning" if free < LITTLE_SPACE else "ok", found,
-                   "make room before it runs out" if free < LITTLE_SPACE else None)
+    return Finding(
+        f"{name} disk",
+        "warning" if free < LITTLE_SPACE else "ok",
+        found,
+        "make room before it runs out" if free < LITTLE_SPACE else None,
+    )
 
 
 def agent(configuration: Configuration) -> Iterator[Finding]:
@@ -188,8 +204,12 @@ def agent(configuration: Configuration) -> Iterator[Finding]:
     for resource in configuration.resources:
         found = checked(f"pg/{resource.name}")
         if not found["reached"]:
-            yield Finding(f"pg/{resource.name}", "problem", str(found.get("error") or "not reached"),
-                          found.get("hint") or f"check upstream and password in {configuration.source}")
+            yield Finding(
+                f"pg/{resource.name}",
+                "problem",
+                str(found.get("error") or "not reached"),
+                found.get("hint") or f"check upstream and password in {configuration.source}",
+            )
             continue
         reached = f"reached, {found.get('tls') or 'without TLS'}, server {found.get('server_version') or 'unknown'}"
         yield Finding(f"pg/{resource.name}", "ok", reached)

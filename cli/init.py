@@ -78,8 +78,10 @@ def command(
         directory.mkdir(parents=True, exist_ok=True)
         written = write({directory / "hoop.yaml": CONFIGURATION, directory / "policy.yaml": POLICY})
     except OSError as error:
-        raise HoopError(f"{error.filename} can't be written ({(error.strerror or str(error)).lower()})",
-                        "hoopctl init DIR writes elsewhere") from error
+        raise HoopError(
+            f"{error.filename} can't be written ({(error.strerror or str(error)).lower()})",
+            "hoopctl init DIR writes elsewhere",
+        ) from error
     configuration = load(directory / "hoop.yaml")
     state = Path(configuration.state)
     open_database(state).close()
@@ -93,8 +95,10 @@ def write(contents: dict[Path, str]) -> list[Path]:
     """Writes new files, all or none. Raises HoopError when one of them exists, FileExistsError aside: OSError."""
     for file in contents:
         if os.path.lexists(file):
-            raise HoopError(f"{file} exists already, and nothing was written",
-                            "hoopctl init DIR writes elsewhere; or move the file away")
+            raise HoopError(
+                f"{file} exists already, and nothing was written",
+                "hoopctl init DIR writes elsewhere; or move the file away",
+            )
     written: list[Path] = []
     try:
         for file, content in contents.items():

@@ -49,10 +49,14 @@ def load_command(name: str) -> Any:
         found = getattr(import_module(entry.module), entry.attribute)
     except ModuleNotFoundError as error:
         if error.name == entry.module:
-            raise HoopError(f"the command {name} is not in this installation (no module {entry.module})",
-                            "install hoopctl again; hoopctl doctor checks an installation") from error
-        raise HoopError(f"the command {name} can't start (no module {error.name})",
-                        "install hoopctl with its dependencies, in an environment of its own") from error
+            raise HoopError(
+                f"the command {name} is not in this installation (no module {entry.module})",
+                "install hoopctl again; hoopctl doctor checks an installation",
+            ) from error
+        raise HoopError(
+            f"the command {name} can't start (no module {error.name})",
+            "install hoopctl with its dependencies, in an environment of its own",
+        ) from error
     return _command(name, found)
 
 

@@ -96,38 +96,53 @@ class Accounts:
         self._database = database
         self._clock = clock
 
-    def create(self, name: str, groups: Sequence[str], expires_in: float | None,
-               acts_for: Sequence[str] = ()) -> str:
+    def create(self, name: str, groups: Sequence[str], expires_in: float | None, acts_for: Sequence[str] = ()) -> str:
         """Makes a service account; its token, which is nowhere else. Raises AccountError when the name is taken by one
         that isn't revoked, or can't be a name."""
         if not _NAME.fullmatch(name):
-            raise AccountError(f"this can't be a service account's name (got {name!r}, expected letters, digits, "
-                               "_ . @ -, 63 at most)", "choose another name")
+            raise AccountError(
+                f"this can't be a service account's name (got {name!r}, expected letters, digits, _ . @ -, 63 at most)",
+                "choose another name",
+            )
         for group in (*groups, *acts_for):
             if not _GROUP.fullmatch(group):
-                raise AccountError(f"this can't be a group or subject (got {group!r}, expected no spaces or commas)",
-                                   "give --group once for each group")
+                raise AccountError(
+                    f"this can't be a group or subject (got {group!r}, expected no spaces or commas)",
+                    "give --group once for each group",
+                )
         if expires_in is not None and not expires_in > 0:
-            raise AccountError(f"the account would be expired at once (got {expires_in:g} s, expected more than 0)",
-                               "give a time such as 90d")
+            raise AccountError(
+                f"the account would be expired at once (got {expires_in:g} s, expected more than 0)",
+                "give a time such as 90d",
+            )
         now = self._clock()
         token = tokens.generate(tokens.SERVICE_ACCOUNT)
         try:
             self._database.execute(
                 "INSERT INTO service_accounts VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-                (tokens.identifier("sa"), name, _pack(groups), _pack(acts_for), tokens.digest(token), now,
-                 None if expires_in is None else now + expires_in),
+                (
+                    tokens.identifier("sa"),
+                    name,
+                    _pack(groups),
+                    _pack(acts_for),
+                    tokens.digest(token),
+                    now,
+                    None if expires_in is None else now + expires_in,
+                ),
             )
         except sqlite3.IntegrityError as error:
-            raise AccountError(f"there is a service account named {name} already",
-                               f"hoopctl service-account revoke {name} ends it and frees the name") from error
+            raise AccountError(
+                f"there is a service account named {name} already",
+                f"hoopctl service-account revoke {name} ends it and frees the name",
+            ) from error
         return token
 
     def list(self) -> tuple[ServiceAccount, ...]:
         """Every service account, the revoked ones too, by name and age."""
         rows = self._database.execute(
             "SELECT name, groups, acts_for, credential_id, created_at, expires_at, revoked_at FROM service_accounts "
-            "ORDER BY name, created_at, rowid").fetchall()
+            "ORDER BY name, created_at, rowid"
+        ).fetchall()
         return tuple(ServiceAccount(row[0], _unpack(row[1]), _unpack(row[2]), *row[3:]) for row in rows)
 
     def revoke(self, name: str) -> tuple[str, ...]:
@@ -136,15 +151,19 @@ class Accounts:
         now = self._clock()
         with self._transaction():
             row = self._database.execute(
-                "SELECT credential_id FROM service_accounts WHERE name = ? AND revoked_at IS NULL", (name,)).fetchone()
+                "SELECT credential_id FROM service_accounts WHERE name = ? AND revoked_at IS NULL", (name,)
+            ).fetchone()
             if row is None:
-                raise AccountError(f"there is no service account named {name!r} to revoke",
-                                   "hoopctl service-account list shows them")
+                raise AccountError(
+                    f"there is no service account named {name!r} to revoke", "hoopctl service-account list shows them"
+                )
             issued = self._database.execute(
-                "SELECT credential_id FROM credentials WHERE issued_by = ? AND revoked_at IS NULL", row).fetchall()
+                "SELECT credential_id FROM credentials WHERE issued_by = ? AND revoked_at IS NULL", row
+            ).fetchall()
             self._database.execute("UPDATE service_accounts SET revoked_at = ? WHERE credential_id = ?", (now, *row))
             self._database.execute(
-                "UPDATE credentials SET revoked_at = ? WHERE issued_by = ? AND revoked_at IS NULL", (now, *row))
+                "UPDATE credentials SET revoked_at = ? WHERE issued_by = ? AND revoked_at IS NULL", (now, *row)
+            )
         return (row[0], *(credential_id for (credential_id,) in issued))
 
     def issue(self, identity: Identity, resource: str, lifetime: float) -> IssuedCredential:
@@ -157,15 +176,28 @@ class Accounts:
             self._database.execute("DELETE FROM credentials WHERE expires_at < ?", (now - KEPT_AFTER_EXPIRY,))
             parent = self._database.execute(
                 "SELECT acts_for, expires_at, revoked_at FROM service_accounts WHERE credential_id = ?",
-                (identity.credential_id,)).fetchone() or ("[]", None, None)
+                (identity.credential_id,),
+            ).fetchone() or ("[]", None, None)
             if parent[2] is not None:
                 raise AccountError(f"the service account {identity.subject} is revoked", "create another one")
             latest = now + min(lifetime, LONGEST_LIFETIME)
             expires_at = latest if parent[1] is None else min(latest, parent[1])
             self._database.execute(
                 "INSERT INTO credentials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
-                (credential_id, tokens.digest(token), identity.subject, _pack(identity.groups), identity.actor,
-                 identity.run, parent[0], identity.credential_id, resource, now, expires_at))
+                (
+                    credential_id,
+                    tokens.digest(token),
+                    identity.subject,
+                    _pack(identity.groups),
+                    identity.actor,
+                    identity.run,
+                    parent[0],
+                    identity.credential_id,
+                    resource,
+                    now,
+                    expires_at,
+                ),
+            )
         return IssuedCredential(token, credential_id, expires_at)
 
     def authenticate(self, token: str) -> Proof | Refusal:

@@ -70,8 +70,10 @@ def ensure(directory: Path, called: Sequence[str], now: datetime) -> Files:
                 _issue(files, ca, ca_key, called, now)
     except OSError as error:
         reason = f"{(error.strerror or str(error)).lower()}: {error.filename}"
-        raise AuthorityError(f"the certificates in {directory} can't be used ({reason})",
-                             "the directory should be the agent's user's alone") from error
+        raise AuthorityError(
+            f"the certificates in {directory} can't be used ({reason})",
+            "the directory should be the agent's user's alone",
+        ) from error
     return files
 
 
@@ -81,9 +83,11 @@ def _alone(directory: Path) -> Iterator[None]:
     try:
         found = os.fstat(descriptor)
         if found.st_uid not in (os.geteuid(), 0) or found.st_mode & 0o022:
-            raise AuthorityError(f"the directory {directory} can be written by others (got uid {found.st_uid}, mode "
-                                 f"{found.st_mode & 0o777:03o}, expected {os.geteuid()} and 700)",
-                                 f"chmod 700 {directory}; if others may have written there, make the keys anew")
+            raise AuthorityError(
+                f"the directory {directory} can be written by others (got uid {found.st_uid}, mode "
+                f"{found.st_mode & 0o777:03o}, expected {os.geteuid()} and 700)",
+                f"chmod 700 {directory}; if others may have written there, make the keys anew",
+            )
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
@@ -103,8 +107,9 @@ def _authority(directory: Path, now: datetime) -> tuple[x509.Certificate, ec.Ell
     if certificate.public_key() != key.public_key():
         raise AuthorityError(f"the authority in {directory} is damaged (ca.key is not the key of ca.pem)", hint)
     if now >= certificate.not_valid_after_utc:
-        raise AuthorityError(f"the authority in {directory} has ended (on {certificate.not_valid_after_utc:%Y-%m-%d})",
-                             hint)
+        raise AuthorityError(
+            f"the authority in {directory} has ended (on {certificate.not_valid_after_utc:%Y-%m-%d})", hint
+        )
     return certificate, key
 
 
@@ -114,15 +119,18 @@ def _reason(error: Exception) -> str:
     return "a file is not PEM of the expected kind"
 
 
-def _new_authority(certificate_file: Path, key_file: Path,
-                   now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def _new_authority(
+    certificate_file: Path, key_file: Path, now: datetime
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     # The serial is in the name, so that a client that trusts several such authorities can tell them apart.
     serial = x509.random_serial_number()
-    name = x509.Name([
-        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "hoopctl"),
-        x509.NameAttribute(NameOID.COMMON_NAME, f"hoopctl local authority {serial & 0xFFFFFFFF:08x}"),
-    ])
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "hoopctl"),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"hoopctl local authority {serial & 0xFFFFFFFF:08x}"),
+        ]
+    )
     certificate = (
         _builder(name, name, key, serial, now, AUTHORITY_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -135,8 +143,9 @@ def _new_authority(certificate_file: Path, key_file: Path,
     return certificate, key
 
 
-def _issue(files: Files, ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey, called: Sequence[str],
-           now: datetime) -> None:
+def _issue(
+    files: Files, ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey, called: Sequence[str], now: datetime
+) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hoopctl agent")])
     certificate = (
@@ -153,8 +162,9 @@ def _issue(files: Files, ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKe
     _write(files.certificate, certificate.public_bytes(pem) + ca.public_bytes(pem), 0o644)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, serial: int, now: datetime,
-             days: int) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, serial: int, now: datetime, days: int
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -168,9 +178,17 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivate
 
 
 def _usage(signs: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(digital_signature=not signs, key_cert_sign=signs, crl_sign=signs, content_commitment=False,
-                         key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
-                         decipher_only=False)
+    return x509.KeyUsage(
+        digital_signature=not signs,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _general_name(name: str) -> x509.GeneralName:
@@ -205,8 +223,10 @@ def _read(file: Path) -> bytes:
 def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:
     mode = file.lstat().st_mode
     if mode & 0o077:
-        raise AuthorityError(f"the key {file} can be read by others (got mode {mode & 0o777:03o}, expected 600)",
-                             f"chmod 600 {file}; if others may have read it, remove it and the certificate beside it")
+        raise AuthorityError(
+            f"the key {file} can be read by others (got mode {mode & 0o777:03o}, expected 600)",
+            f"chmod 600 {file}; if others may have read it, remove it and the certificate beside it",
+        )
     key = serialization.load_pem_private_key(_read(file), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise TypeError("not an elliptic curve key")
@@ -214,8 +234,9 @@ def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def _key_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                             serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _write(file: Path, content: bytes, mode: int) -> None:

@@ -44,7 +44,8 @@ class ConfigurationError(Exception):
         self.problems = sorted(problems, key=lambda problem: (problem.file, problem.line, problem.column))
         first = self.problems[0]
         self.message = (
-            str(first) if len(problems) == 1
+            str(first)
+            if len(problems) == 1
             else "\n".join([f"{len(problems)} problems in {first.file}", *map(str, self.problems)])
         )
         self.hint = f"correct {first.file}, line {first.line}; hoopctl doctor checks it again"
@@ -281,14 +282,15 @@ def _texts(value: Value) -> tuple[str, ...]:
 def _secret(value: Value, directory: Path) -> Secret | None:
     if value.is_scalar():
         # What is written here may be the secret: it is not repeated.
-        value.problem("a secret is never written in the file itself (expected {env: NAME}, {file: PATH} or "
-                      "{command: [WORD, …]})")
+        value.problem(
+            "a secret is never written in the file itself (expected {env: NAME}, {file: PATH} or {command: [WORD, …]})"
+        )
         return None
     keys = value.mapping(("env", "file", "command"))
     if len(keys) != 1:
         value.problem(f"a secret has one source (got {len(keys)}, expected one of env, file, command)")
         return None
-    (source, where), = keys.items()
+    ((source, where),) = keys.items()
     if source == "command":
         words = _texts(where)
         if not words:

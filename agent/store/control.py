@@ -72,22 +72,30 @@ def ready_directory(directory: Path) -> None:
     except FileExistsError:
         pass
     except OSError as error:
-        raise StateError(f"the directory {directory} can't be made ({(error.strerror or str(error)).lower()})",
-                         "make it, or name another one as state in hoop.yaml") from error
+        raise StateError(
+            f"the directory {directory} can't be made ({(error.strerror or str(error)).lower()})",
+            "make it, or name another one as state in hoop.yaml",
+        ) from error
     try:
         found = directory.stat()
         link = directory.lstat()
     except OSError as error:
-        raise StateError(f"the directory {directory} can't be looked at ({(error.strerror or str(error)).lower()})",
-                         "name another one as state in hoop.yaml") from error
+        raise StateError(
+            f"the directory {directory} can't be looked at ({(error.strerror or str(error)).lower()})",
+            "name another one as state in hoop.yaml",
+        ) from error
     if not stat.S_ISDIR(found.st_mode):
         raise StateError(f"{directory} is not a directory", "name another one as state in hoop.yaml")
     if {found.st_uid, link.st_uid} - {os.geteuid(), 0}:
-        raise StateError(f"the directory {directory} belongs to another user (got uid {link.st_uid}, expected "
-                         f"{os.geteuid()})", "run hoopctl as the user who owns it")
+        raise StateError(
+            f"the directory {directory} belongs to another user (got uid {link.st_uid}, expected {os.geteuid()})",
+            "run hoopctl as the user who owns it",
+        )
     if found.st_mode & 0o022:
-        raise StateError(f"the directory {directory} can be written by others (got mode {found.st_mode & 0o777:03o}, "
-                         "expected 700)", f"chmod 700 {directory}")
+        raise StateError(
+            f"the directory {directory} can be written by others (got mode {found.st_mode & 0o777:03o}, expected 700)",
+            f"chmod 700 {directory}",
+        )
 
 
 def open_database(state: Path) -> sqlite3.Connection:
@@ -105,8 +113,10 @@ def open_database(state: Path) -> sqlite3.Connection:
                 database.close()
                 raise
     except sqlite3.Error as error:
-        raise StateError(f"the control database {file} can't be used ({error})",
-                         "restore it from a backup; without it every service account is to be created anew") from error
+        raise StateError(
+            f"the control database {file} can't be used ({error})",
+            "restore it from a backup; without it every service account is to be created anew",
+        ) from error
     return database
 
 
@@ -130,8 +140,10 @@ def _private_file(file: Path) -> None:
     except FileExistsError:
         pass
     except OSError as error:
-        raise StateError(f"the file {file} can't be made ({(error.strerror or str(error)).lower()})",
-                         "the state directory should be the agent's user's") from error
+        raise StateError(
+            f"the file {file} can't be made ({(error.strerror or str(error)).lower()})",
+            "the state directory should be the agent's user's",
+        ) from error
     found = file.lstat()
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         raise StateError(f"{file} is not a plain file with one name", "remove it, or restore it from a backup")
@@ -149,8 +161,9 @@ def _prepare(database: sqlite3.Connection) -> None:
     try:
         version = _version(database)
         if version > len(_VERSIONS):
-            raise sqlite3.DatabaseError(f"it was written by a later hoopctl (got version {version}, expected at most "
-                                        f"{len(_VERSIONS)})")
+            raise sqlite3.DatabaseError(
+                f"it was written by a later hoopctl (got version {version}, expected at most {len(_VERSIONS)})"
+            )
         for script in _VERSIONS[version:]:
             for statement in script.split(";"):
                 database.execute(statement)

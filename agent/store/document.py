@@ -169,8 +169,9 @@ class Value:
         """The values of a mapping by their keys, without those that are left empty; `known` None: any key."""
         found: dict[str, Value] = {}
         if not isinstance(self.node, yaml.MappingNode):
-            self.problem(f"this should be a mapping (got {self.written}, expected keys such as "
-                         f"{', '.join(known or ('KEY',))})")
+            self.problem(
+                f"this should be a mapping (got {self.written}, expected keys such as {', '.join(known or ('KEY',))})"
+            )
             return found
         for key_node, node in self.node.value:
             plain = isinstance(key_node, yaml.ScalarNode)

@@ -29,8 +29,9 @@ def resolve(secret: Secret) -> str:
     if secret.env is not None:
         value = os.environ.get(secret.env)
         if value is None:
-            raise SecretError(f"the environment variable {secret.env} is not set",
-                              f"set {secret.env} where the agent is started")
+            raise SecretError(
+                f"the environment variable {secret.env} is not set", f"set {secret.env} where the agent is started"
+            )
         return _checked(value, f"the environment variable {secret.env}")
     if secret.file is not None:
         return _from_file(Path(secret.file))
@@ -42,8 +43,10 @@ def _from_file(file: Path) -> str:
         with file.open("rb") as stream:
             content = stream.read(LARGEST + 1)
     except OSError as error:
-        raise SecretError(f"the secret's file {file} can't be read ({(error.strerror or 'failed').lower()})",
-                          "create it, readable by the agent's user alone") from error
+        raise SecretError(
+            f"the secret's file {file} can't be read ({(error.strerror or 'failed').lower()})",
+            "create it, readable by the agent's user alone",
+        ) from error
     return _decoded(content, f"the file {file}")
 
 
@@ -53,14 +56,20 @@ def _from_command(command: tuple[str, ...]) -> str:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
         # `from None`: the exception holds what the command printed so far.
-        raise SecretError(f"the secret's command {name} did not end (expected within {TIMEOUT:g} s)",
-                          f"run {name} by hand as the agent's user") from None
+        raise SecretError(
+            f"the secret's command {name} did not end (expected within {TIMEOUT:g} s)",
+            f"run {name} by hand as the agent's user",
+        ) from None
     except (OSError, ValueError) as error:
-        raise SecretError(f"the secret's command {name} can't be run ({getattr(error, 'strerror', None) or error})",
-                          "give its full path") from None
+        raise SecretError(
+            f"the secret's command {name} can't be run ({getattr(error, 'strerror', None) or error})",
+            "give its full path",
+        ) from None
     if done.returncode != 0:
-        raise SecretError(f"the secret's command {name} failed (got exit status {done.returncode}, expected 0)",
-                          f"run {name} by hand as the agent's user")
+        raise SecretError(
+            f"the secret's command {name} failed (got exit status {done.returncode}, expected 0)",
+            f"run {name} by hand as the agent's user",
+        )
     return _decoded(done.stdout, f"the command {name}")
 
 
@@ -76,6 +85,8 @@ def _checked(value: str, source: str) -> str:
     if not value:
         raise SecretError(f"the secret from {source} is empty", "check where it should come from")
     if "\0" in value or len(value) > LARGEST:
-        raise SecretError(f"the secret from {source} can't be one (it holds a NUL or is larger than {LARGEST} bytes)",
-                          "check what it holds")
+        raise SecretError(
+            f"the secret from {source} can't be one (it holds a NUL or is larger than {LARGEST} bytes)",
+            "check what it holds",
+        )
     return value

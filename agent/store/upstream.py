@@ -15,11 +15,21 @@ from schemas.configuration import PgUpstream
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 CHANNEL_BINDINGS = ("disable", "prefer", "require")
 PARAMETERS = (
-    "host", "port", "user", "dbname", "sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding",
+    "host",
+    "port",
+    "user",
+    "dbname",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "channel_binding",
     "connect_timeout",
 )
-_URI = re.compile(r"postgres(?:ql)?://(?:(?P<userinfo>[^/?#]*)@)?(?P<host>\[[^\]/?#]*\]|[^/?#:]*)(?::(?P<port>[^/?#]*))?"
-                  r"(?:/(?P<database>[^?#]*))?(?:\?(?P<query>[^#]*))?")
+_URI = re.compile(
+    r"postgres(?:ql)?://(?:(?P<userinfo>[^/?#]*)@)?(?P<host>\[[^\]/?#]*\]|[^/?#:]*)(?::(?P<port>[^/?#]*))?"
+    r"(?:/(?P<database>[^?#]*))?(?:\?(?P<query>[^#]*))?"
+)
 
 
 class UpstreamError(ValueError):
@@ -35,8 +45,10 @@ def parse(uri: str, directory: Path) -> PgUpstream:
         raise UpstreamError("this is not a connection URI (expected postgresql://USER@HOST:PORT/DATABASE)")
     user, colon, _ = (match["userinfo"] or "").partition(":")
     if colon:
-        raise UpstreamError("a password is never written in the file itself (expected it under the key password, "
-                            "such as password: {env: NAME})")
+        raise UpstreamError(
+            "a password is never written in the file itself (expected it under the key password, "
+            "such as password: {env: NAME})"
+        )
     given = _parameters(match["query"] or "")
     if not unquote(uri).isprintable():
         raise UpstreamError("the upstream holds control characters")

@@ -53,17 +53,20 @@ def test_asks_and_decodes(tmp_path: Path) -> None:
     assert b"Authorization: Bearer hoop_sa_x\r\n" in request
 
 
-@pytest.mark.parametrize("raw, expected", [
-    (answer(404, b'{"error": "no such thing", "hint": "look"}'), "no such thing"),
-    (answer(500, b"<html>"), r"can't be read \(got status 500"),
-    (answer(200, b"{"), "can't be read"),
-    (answer(200, b"[" * 100_000), "can't be read"),
-    (answer(403, b'{"error": 1}'), "can't be read"),
-    (b"garbage\r\n\r\n", "broke off"),
-    (b"", "broke off"),
-    (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "can't be read"),
-    (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1000 + b"\r\n", "broke off"),
-])
+@pytest.mark.parametrize(
+    "raw, expected",
+    [
+        (answer(404, b'{"error": "no such thing", "hint": "look"}'), "no such thing"),
+        (answer(500, b"<html>"), r"can't be read \(got status 500"),
+        (answer(200, b"{"), "can't be read"),
+        (answer(200, b"[" * 100_000), "can't be read"),
+        (answer(403, b'{"error": 1}'), "can't be read"),
+        (b"garbage\r\n\r\n", "broke off"),
+        (b"", "broke off"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "can't be read"),
+        (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1000 + b"\r\n", "broke off"),
+    ],
+)
 def test_bad_answers(tmp_path: Path, raw: bytes, expected: str) -> None:
     """An agent's refusal is shown in its words; an answer that can't be read is an error, not a traceback."""
     with answering(tmp_path / "s", raw), pytest.raises(HoopError, match=expected):

@@ -27,16 +27,38 @@ def test_environment_leads_to_the_agent_only() -> None:
     """Of the caller's PG variables those that would lead elsewhere, weaken the verification or hold another secret are
     dropped; what merely says how to show things stays; a hoopctl token isn't handed on."""
     inherited = {
-        "PGHOST": "evil", "PGHOSTADDR": "6.6.6.6", "PGSERVICE": "evil", "PGSERVICEFILE": "evil", "PGPASSFILE": "evil",
-        "PGSSLMODE": "disable", "PGSSLCERT": "x", "PGSSLROOTCERT": "evil.pem", "PGREQUIREAUTH": "none",
-        "PGCHANNELBINDING": "require", "PGTARGETSESSIONATTRS": "standby", "PGGSSENCMODE": "require",
-        "PGSYSCONFDIR": "evil", "PGLOCALEDIR": "evil", "PGSSLNEGOTIATION": "x", "PGREQUIRESSL": "0",
-        "PGOPTIONS": "-c statement_timeout=5s", "PGTZ": "UTC", "PATH": "/bin", "HOOPCTL_TOKEN": "hoop_sa_secret",
+        "PGHOST": "evil",
+        "PGHOSTADDR": "6.6.6.6",
+        "PGSERVICE": "evil",
+        "PGSERVICEFILE": "evil",
+        "PGPASSFILE": "evil",
+        "PGSSLMODE": "disable",
+        "PGSSLCERT": "x",
+        "PGSSLROOTCERT": "evil.pem",
+        "PGREQUIREAUTH": "none",
+        "PGCHANNELBINDING": "require",
+        "PGTARGETSESSIONATTRS": "standby",
+        "PGGSSENCMODE": "require",
+        "PGSYSCONFDIR": "evil",
+        "PGLOCALEDIR": "evil",
+        "PGSSLNEGOTIATION": "x",
+        "PGREQUIRESSL": "0",
+        "PGOPTIONS": "-c statement_timeout=5s",
+        "PGTZ": "UTC",
+        "PATH": "/bin",
+        "HOOPCTL_TOKEN": "hoop_sa_secret",
     }
     assert connect.libpq(inherited, CREDENTIAL, "build/17") == {
-        "PATH": "/bin", "PGTZ": "UTC", "PGOPTIONS": "-c statement_timeout=5s -c hoop.run=build/17",
-        "PGHOST": "127.0.0.1", "PGPORT": "5439", "PGDATABASE": "prod", "PGUSER": "local:ann",
-        "PGPASSWORD": "hoop_cr_secret", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/state/tls/ca.pem",
+        "PATH": "/bin",
+        "PGTZ": "UTC",
+        "PGOPTIONS": "-c statement_timeout=5s -c hoop.run=build/17",
+        "PGHOST": "127.0.0.1",
+        "PGPORT": "5439",
+        "PGDATABASE": "prod",
+        "PGUSER": "local:ann",
+        "PGPASSWORD": "hoop_cr_secret",
+        "PGSSLMODE": "verify-full",
+        "PGSSLROOTCERT": "/state/tls/ca.pem",
     }
 
 
@@ -48,7 +70,10 @@ def test_uri_round_trip() -> None:
     assert (unquote(split.username or ""), unquote(split.password or "")) == ("local:a@b", "p:w/%")
     assert unquote(split.path) == "/a/b?c"
     assert parse_qs(split.query) == {
-        "sslmode": ["verify-full"], "sslrootcert": ["/a b/ca&.pem"], "options": ["-c hoop.run=r1"]}
+        "sslmode": ["verify-full"],
+        "sslrootcert": ["/a b/ca&.pem"],
+        "options": ["-c hoop.run=r1"],
+    }
 
 
 def test_listening_everywhere() -> None:
@@ -82,16 +107,21 @@ def test_client_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: p
     assert capfd.readouterr().out.splitlines() == ["-c", "select 1", "--version", "password=hoop_cr_secret", "typed"]
 
 
-@pytest.mark.parametrize("arguments, expected", [
-    (["pg", "prod", "--client", "no-such-client"], "the client no-such-client is not installed"),
-    (["pg", "prod", "--run", "a b"], "can't be a run's id"),
-    (["pg", "prod", "--run", "x' -c role=root"], "can't be a run's id"),
-    (["http", "x"], "not in this version"),
-    (["ssh", "x"], "not in this version"),
-])
-def test_refused_before_a_credential_is_made(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-                                             arguments: list[str], expected: str) -> None:
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["pg", "prod", "--client", "no-such-client"], "the client no-such-client is not installed"),
+        (["pg", "prod", "--run", "a b"], "can't be a run's id"),
+        (["pg", "prod", "--run", "x' -c role=root"], "can't be a run's id"),
+        (["http", "x"], "not in this version"),
+        (["ssh", "x"], "not in this version"),
+    ],
+)
+def test_refused_before_a_credential_is_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
     """What can't work is refused before a credential exists that nobody would use."""
+
     def never(name: str) -> Credential:
         raise AssertionError("a credential was asked for")
 

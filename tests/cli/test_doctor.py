@@ -62,7 +62,9 @@ def test_open_state(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, found = findings(home, capsys)
     assert status == 1
     assert {finding["advice"] for finding in of(found, "state")} == {
-        f"chmod 700 {home}/state", f"chmod 600 {home}/state/tls/ca.key"}
+        f"chmod 700 {home}/state",
+        f"chmod 600 {home}/state/tls/ca.key",
+    }
 
 
 def test_broken_configuration(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +81,8 @@ def test_secret_files(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "hoop.yaml").write_text(
         "version: 1\nresources:\n"
         "  - {name: a, type: pg, upstream: 'postgresql://u@h', password: {file: none}}\n"
-        "  - {name: b, type: pg, upstream: 'postgresql://u@h', password: {file: open}}\n")
+        "  - {name: b, type: pg, upstream: 'postgresql://u@h', password: {file: open}}\n"
+    )
     (home / "open").write_text("hunter2")
     (home / "open").chmod(0o644)
     status, found = findings(home, capsys)
@@ -88,14 +91,18 @@ def test_secret_files(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "hunter2" not in json.dumps(found)
 
 
-def test_resources_by_the_agent(home: Path, capsys: pytest.CaptureFixture[str],
-                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resources_by_the_agent(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With an agent, each resource is checked by it, and what it says is told."""
     monkeypatch.setattr("cli.doctor.client", lambda **_: FakeAgent())
     monkeypatch.setattr("cli.resources.client", FakeAgent)
     (home / "hoop.yaml").write_text(
-        "version: 1\nresources:\n" + "".join(
-            f"  - {{name: {name}, type: pg, upstream: 'postgresql://u@h'}}\n" for name in ("good", "broken", "gone")))
+        "version: 1\nresources:\n"
+        + "".join(
+            f"  - {{name: {name}, type: pg, upstream: 'postgresql://u@h'}}\n" for name in ("good", "broken", "gone")
+        )
+    )
     status, found = findings(home, capsys)
     assert status == 1
     assert of(found, "pg/good")[0]["found"] == "reached, TLSv1.3, server 18.1"
@@ -119,8 +126,9 @@ def test_no_psql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_names_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another distribution that installs a package under one of our names is a problem."""
-    monkeypatch.setattr("importlib.metadata.packages_distributions",
-                        lambda: {"agent": ["hoopctl", "travel-agent"], "cli": ["hoopctl"]})
+    monkeypatch.setattr(
+        "importlib.metadata.packages_distributions", lambda: {"agent": ["hoopctl", "travel-agent"], "cli": ["hoopctl"]}
+    )
     assert doctor.owners().found == "agent is also travel-agent's"
 
 
@@ -131,9 +139,11 @@ def test_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, state:
     assert doctor.space("state", tmp_path / "not" / "yet").state == state
 
 
-def test_absent_agent_is_no_crash(monkeypatch: pytest.MonkeyPatch, home: Path,
-                                  capsys: pytest.CaptureFixture[str]) -> None:
+def test_absent_agent_is_no_crash(
+    monkeypatch: pytest.MonkeyPatch, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An agent that breaks off in the middle is a finding too."""
+
     def broken(**_: object) -> FakeAgent:
         raise HoopError("the agent broke off", "its log may say why")
 

@@ -16,12 +16,20 @@ from cli.errors import HoopError
 
 def hoopctl(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs `python -m cli` as a user would."""
-    return subprocess.run([sys.executable, "-m", "cli", *arguments], capture_output=True, text=True, timeout=60,
-                          env={**os.environ, **environment}, stdin=subprocess.DEVNULL, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
 
 
 def fails(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Makes the command `sql` end with this error."""
+
     def command() -> None:
         raise error
 
@@ -41,11 +49,23 @@ def test_help_lists_every_command() -> None:
 def test_help_imports_little() -> None:
     """What a command needs is imported when it is called: --help loads no part of the agent and none of the heavy
     libraries."""
-    code = ("import sys; from cli.main import run; run(['--help']); "
-            "print(*sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr)")
+    code = (
+        "import sys; from cli.main import run; run(['--help']); "
+        "print(*sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert not {"agent", "duckdb", "twisted", "rich", "yaml", "msgspec", "cryptography", "sqlite3",
-                "pygments", "asyncio"} & set(done.stderr.split())
+    assert not {
+        "agent",
+        "duckdb",
+        "twisted",
+        "rich",
+        "yaml",
+        "msgspec",
+        "cryptography",
+        "sqlite3",
+        "pygments",
+        "asyncio",
+    } & set(done.stderr.split())
 
 
 @pytest.mark.parametrize("name", sorted(main.COMMANDS))
@@ -75,15 +95,23 @@ def test_errors_are_harmless_on_a_terminal(monkeypatch: pytest.MonkeyPatch, caps
     assert all(letter.isprintable() or letter == "\n" for letter in err)
 
 
-@pytest.mark.parametrize("error, status, expected", [
-    (KeyboardInterrupt(), 130, ""),
-    (typer.Exit(7), 7, ""),
-    (typer.Abort(), 130, ""),
-    (FileNotFoundError(2, "No such file or directory", "x.sql"), 1, "error: no such file or directory: x.sql\n"),
-    (ZeroDivisionError("division by zero"), 1, "error: unexpected ZeroDivisionError: division by zero\n"),
-])
-def test_statuses(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException,
-                  status: int, expected: str) -> None:
+@pytest.mark.parametrize(
+    "error, status, expected",
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (typer.Exit(7), 7, ""),
+        (typer.Abort(), 130, ""),
+        (FileNotFoundError(2, "No such file or directory", "x.sql"), 1, "error: no such file or directory: x.sql\n"),
+        (ZeroDivisionError("division by zero"), 1, "error: unexpected ZeroDivisionError: division by zero\n"),
+    ],
+)
+def test_statuses(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+    expected: str,
+) -> None:
     """Whatever a command ends with, there is a status and no traceback."""
     fails(monkeypatch, error)
     assert main.run(["sql"]) == status
@@ -108,12 +136,15 @@ def test_agent_errors_keep_their_hint(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert capsys.readouterr().err == "hoopctl: error: the state is gone\nhoopctl: hint: bring it back\n"
 
 
-@pytest.mark.parametrize("arguments, expected", [
-    (["sqll"], "no such command 'sqll'. Did you mean 'sql'?"),
-    (["--nope"], "no such option"),
-    (["connect", "pg"], "missing argument"),
-    (["--config"], "requires an argument"),
-])
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["sqll"], "no such command 'sqll'. Did you mean 'sql'?"),
+        (["--nope"], "no such option"),
+        (["connect", "pg"], "missing argument"),
+        (["--config"], "requires an argument"),
+    ],
+)
 def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str) -> None:
     """Wrong usage ends 2, says what is wrong and which help to read."""
     assert main.run(arguments) == 2
@@ -135,8 +166,9 @@ def test_broken_pipe() -> None:
     """A reader that goes away ends hoopctl quietly."""
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run([sys.executable, "-m", "cli", "--help"], stdout=writing, stderr=subprocess.PIPE, timeout=60,
-                          check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "--help"], stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False
+    )
     os.close(writing)
     assert done.returncode == 1
     assert done.stderr == b""
@@ -158,9 +190,14 @@ def test_configuration_is_found(tmp_path: Path) -> None:
     code = "from cli.context import configuration_file; print(configuration_file())"
 
     def found(**environment: str) -> str:
-        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
-                              env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path.cwd()), "HOME": str(home)}
-                              | environment)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path.cwd()), "HOME": str(home)} | environment,
+        )
         return done.stdout.strip() or done.stderr.splitlines()[-1]
 
     if not Path("/etc/hoopctl/hoop.yaml").exists():

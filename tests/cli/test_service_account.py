@@ -47,14 +47,18 @@ def test_list(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert not any(token in out for token in tokens)
 
 
-@pytest.mark.parametrize("arguments, status, expected", [
-    (["create", "a b"], 1, "can't be a service account's name"),
-    (["create", "etl", "--expires", "90"], 2, "--expires should be a time (got 90"),
-    (["create", "etl", "--expires", "0s"], 2, "--expires should be a time"),
-    (["revoke", "nobody"], 1, "no service account named 'nobody'"),
-])
-def test_refusals(config: str, capsys: pytest.CaptureFixture[str], arguments: list[str], status: int,
-                  expected: str) -> None:
+@pytest.mark.parametrize(
+    "arguments, status, expected",
+    [
+        (["create", "a b"], 1, "can't be a service account's name"),
+        (["create", "etl", "--expires", "90"], 2, "--expires should be a time (got 90"),
+        (["create", "etl", "--expires", "0s"], 2, "--expires should be a time"),
+        (["revoke", "nobody"], 1, "no service account named 'nobody'"),
+    ],
+)
+def test_refusals(
+    config: str, capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, expected: str
+) -> None:
     """What can't be is said, with nothing on standard output."""
     assert run(["--config", config, "service-account", *arguments]) == status
     printed = capsys.readouterr()

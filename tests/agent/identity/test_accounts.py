@@ -139,9 +139,22 @@ def test_expired_credentials_are_swept(accounts: Accounts, clock: Clock, tmp_pat
     assert accounts.authenticate(old.token) == Refusal("unknown")
 
 
-@pytest.mark.parametrize("name", [
-    "", "a b", "x' OR 1=1 --", "a\nb", "local:root", "-rf", "a" * 64, "ä", "a\0", "../x", "a\n",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "a b",
+        "x' OR 1=1 --",
+        "a\nb",
+        "local:root",
+        "-rf",
+        "a" * 64,
+        "ä",
+        "a\0",
+        "../x",
+        "a\n",
+    ],
+)
 def test_names_that_are_none(accounts: Accounts, name: str) -> None:
     """What could be mistaken for something else, here or in a log, can't be a name; nor a local user's."""
     with pytest.raises(AccountError):
@@ -155,9 +168,19 @@ def test_groups_that_are_none(accounts: Accounts, group: str) -> None:
         accounts.create("etl", [group], None)
 
 
-@pytest.mark.parametrize("token", [
-    "", "hoop_sa_", "' OR 1=1 --", "x" * 10_000_000, "hoop_sa_" + "0" * 43, "\udcff", "ä\0", "%",
-])
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "hoop_sa_",
+        "' OR 1=1 --",
+        "x" * 10_000_000,
+        "hoop_sa_" + "0" * 43,
+        "\udcff",
+        "ä\0",
+        "%",
+    ],
+)
 def test_tokens_that_are_none(accounts: Accounts, token: str) -> None:
     """Whatever is given as a token is refused as unknown, quickly, and nothing else happens."""
     accounts.create("etl", [], None)

@@ -167,4 +167,9 @@ def test_made_by_many_at_once(tmp_path: Path, now: datetime) -> None:
 def test_names() -> None:
     """Wildcards and socket directories are no names; the machine's own and loopback always are."""
     assert names(["0.0.0.0", "::", "/run/x", "db.example", "127.0.0.1"]) == (
-        "localhost", "127.0.0.1", "::1", socket.gethostname(), "db.example")
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        socket.gethostname(),
+        "db.example",
+    )

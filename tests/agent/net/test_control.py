@@ -68,8 +68,15 @@ class Notes:
 
     def issue(self, identity: Identity, resource: str) -> Mapping[str, object]:
         issued = self.accounts.issue(identity, f"pg/{resource}", 60)
-        return {"host": "127.0.0.1", "port": 1, "dbname": resource, "user": identity.subject,
-                "password": issued.token, "ca": None, "expires_at": issued.expires_at}
+        return {
+            "host": "127.0.0.1",
+            "port": 1,
+            "dbname": resource,
+            "user": identity.subject,
+            "password": issued.token,
+            "ca": None,
+            "expires_at": issued.expires_at,
+        }
 
     def end_credentials(self, credential_ids: Sequence[str]) -> object:
         self.notes.append(("end", tuple(credential_ids)))
@@ -201,8 +208,13 @@ def test_token_acts_as_its_account(running: Running) -> None:
     assert [one["session_id"] for one in running.ask("GET", "/v1/sessions", token=token)[1]] == ["s1"]
     credential = running.ask("POST", "/v1/credentials", {"resource": "prod"}, token)[1]
     assert credential["user"] == "etl"
-    for method, path in (("GET", "/v1/service-accounts"), ("POST", "/v1/service-accounts"), ("POST", "/v1/seal"),
-                         ("POST", "/v1/sessions/s1/kill"), ("DELETE", "/v1/service-accounts/etl")):
+    for method, path in (
+        ("GET", "/v1/service-accounts"),
+        ("POST", "/v1/service-accounts"),
+        ("POST", "/v1/seal"),
+        ("POST", "/v1/sessions/s1/kill"),
+        ("DELETE", "/v1/service-accounts/etl"),
+    ):
         assert running.ask(method, path, token=token)[0] == 403
     # What was issued for one resource opens that resource and nothing here.
     assert running.ask("POST", "/v1/credentials", {"resource": "prod"}, credential["password"])[0] == 401
@@ -214,24 +226,27 @@ def test_wrong_token_is_not_passed_over(running: Running, token: str) -> None:
     assert running.ask("GET", "/v1/status", token=token)[0] == 401
 
 
-@pytest.mark.parametrize("method, path, body, expected", [
-    ("GET", "/", None, 404),
-    ("GET", "/v2/status", None, 404),
-    ("GET", "/v1/status/x", None, 404),
-    ("GET", "/v1//status", None, 404),
-    ("GET", "/v1/%2e%2e/status", None, 404),
-    ("DELETE", "/v1/status", None, 405),
-    ("POST", "/v1/service-accounts", b"{", 400),
-    ("POST", "/v1/service-accounts", b"\xff", 400),
-    ("POST", "/v1/service-accounts", b"[" * 60_000, 400),
-    ("POST", "/v1/service-accounts", {"name": 1}, 400),
-    ("POST", "/v1/service-accounts", {"name": "a", "admin": True}, 400),
-    ("POST", "/v1/service-accounts", {"name": "a", "expires_in": -1}, 409),
-    ("POST", "/v1/service-accounts", b'{"name": "a", "expires_in": 1e999}', 400),
-    ("POST", "/v1/credentials", {"resource": "nope"}, 404),
-    ("POST", "/v1/sessions/s9/kill", {}, 404),
-    ("POST", "/v1/resources/stage/check", {}, 502),
-])
+@pytest.mark.parametrize(
+    "method, path, body, expected",
+    [
+        ("GET", "/", None, 404),
+        ("GET", "/v2/status", None, 404),
+        ("GET", "/v1/status/x", None, 404),
+        ("GET", "/v1//status", None, 404),
+        ("GET", "/v1/%2e%2e/status", None, 404),
+        ("DELETE", "/v1/status", None, 405),
+        ("POST", "/v1/service-accounts", b"{", 400),
+        ("POST", "/v1/service-accounts", b"\xff", 400),
+        ("POST", "/v1/service-accounts", b"[" * 60_000, 400),
+        ("POST", "/v1/service-accounts", {"name": 1}, 400),
+        ("POST", "/v1/service-accounts", {"name": "a", "admin": True}, 400),
+        ("POST", "/v1/service-accounts", {"name": "a", "expires_in": -1}, 409),
+        ("POST", "/v1/service-accounts", b'{"name": "a", "expires_in": 1e999}', 400),
+        ("POST", "/v1/credentials", {"resource": "nope"}, 404),
+        ("POST", "/v1/sessions/s9/kill", {}, 404),
+        ("POST", "/v1/resources/stage/check", {}, 502),
+    ],
+)
 def test_refusals(running: Running, method: str, path: str, body: object, expected: int) -> None:
     """What isn't there or can't be read is refused with the status that says so, and an error in words."""
     status, answer = running.ask(method, path, body)
@@ -262,18 +277,27 @@ def test_client_that_leaves(running: Running) -> None:
     assert running.ask("GET", "/v1/status")[0] == 200
 
 
-@pytest.mark.parametrize("request_", [
-    b"GET /v1/status HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
-    b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
-    b"GET /v1/status HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 3_000 + b"\r\n",
-    b"POST /v1/service-accounts HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
-    b"POST /v1/service-accounts HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    + b"8000\r\n" + b" " * 0x8000 + b"\r\n" + b"8001\r\n" + b" " * 0x8001 + b"\r\n" + b"2\r\n{}\r\n0\r\n\r\n",
-    b"POST /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
-    b"POST /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: -3\r\n\r\nabcd",
-    b"\x00\xff\x16\x03\x01" * 100 + b"\r\n\r\n",
-    b"GET /v1/sta",
-])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /v1/status HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /v1/status HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 3_000 + b"\r\n",
+        b"POST /v1/service-accounts HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
+        b"POST /v1/service-accounts HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"8000\r\n"
+        + b" " * 0x8000
+        + b"\r\n"
+        + b"8001\r\n"
+        + b" " * 0x8001
+        + b"\r\n"
+        + b"2\r\n{}\r\n0\r\n\r\n",
+        b"POST /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        b"POST /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: -3\r\n\r\nabcd",
+        b"\x00\xff\x16\x03\x01" * 100 + b"\r\n\r\n",
+        b"GET /v1/sta",
+    ],
+)
 def test_hostile_requests(running: Running, request_: bytes) -> None:
     """Requests that are too large or ambiguous get an error or nothing, and the next client is served."""
     answer = running.raw(request_)
@@ -291,8 +315,10 @@ def test_largest_body(running: Running) -> None:
 
 def test_two_authorizations(running: Running) -> None:
     """Two Authorization headers are refused: which one counts would be anybody's guess."""
-    answer = running.raw(b"GET /v1/status HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n"
-                         b"Connection: close\r\n\r\n")
+    answer = running.raw(
+        b"GET /v1/status HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n"
+        b"Connection: close\r\n\r\n"
+    )
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
@@ -328,7 +354,8 @@ def test_prometheus() -> None:
     """What ends in _total is a counter, anything else a gauge."""
     assert prometheus({"sessions": 2, "operations_total": 7}) == (
         "# TYPE hoopctl_operations_total counter\nhoopctl_operations_total 7\n"
-        "# TYPE hoopctl_sessions gauge\nhoopctl_sessions 2\n")
+        "# TYPE hoopctl_sessions gauge\nhoopctl_sessions 2\n"
+    )
 
 
 def test_second_agent(running: Running) -> None:

@@ -93,6 +93,7 @@ def test_later_version(tmp_path: Path) -> None:
 
 def test_made_by_many_at_once(tmp_path: Path) -> None:
     """Several that open a new database at once all get it, made once."""
+
     def attempt(_: int) -> int:
         database = open_database(tmp_path / "state")
         try:

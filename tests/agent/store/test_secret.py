@@ -21,15 +21,21 @@ def test_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve(Secret(command=(sys.executable, "-c", "print(' s3 ')"))) == " s3 "
 
 
-@pytest.mark.parametrize("secret, expected", [
-    (Secret(env="HOOP_TEST_NOT_SET"), "is not set"),
-    (Secret(file="/nonexistent/secret"), "can't be read (no such file or directory)"),
-    (Secret(file="/dev/null"), "is empty"),
-    (Secret(file="/dev/zero"), "can't be one"),
-    (Secret(command=("/nonexistent/vault",)), "can't be run"),
-    (Secret(command=(sys.executable, "-c", "print('hunter2'); raise SystemExit(3)")), "got exit status 3, expected 0"),
-    (Secret(command=(sys.executable, "-c", "import sys; sys.stdout.buffer.write(b'hunter2\\xff')")), "is not text"),
-])
+@pytest.mark.parametrize(
+    "secret, expected",
+    [
+        (Secret(env="HOOP_TEST_NOT_SET"), "is not set"),
+        (Secret(file="/nonexistent/secret"), "can't be read (no such file or directory)"),
+        (Secret(file="/dev/null"), "is empty"),
+        (Secret(file="/dev/zero"), "can't be one"),
+        (Secret(command=("/nonexistent/vault",)), "can't be run"),
+        (
+            Secret(command=(sys.executable, "-c", "print('hunter2'); raise SystemExit(3)")),
+            "got exit status 3, expected 0",
+        ),
+        (Secret(command=(sys.executable, "-c", "import sys; sys.stdout.buffer.write(b'hunter2\\xff')")), "is not text"),
+    ],
+)
 def test_failures(secret: Secret, expected: str) -> None:
     """A secret that can't be had says why, with a hint, and shows nothing of it."""
     with pytest.raises(SecretError) as caught:
