@@ -28,10 +28,15 @@ class Format(StrEnum):
     csv = "csv"
 
 
+def chosen(format_: Format | None) -> Format:
+    """The format that is meant: without one, a table on a terminal, else CSV."""
+    return format_ or (Format.table if sys.stdout.isatty() else Format.csv)
+
+
 def show(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], format_: Format | None = None) -> None:
     """Prints these columns of the rows to standard output; a column that a row hasn't got is empty.
 
-    Without a format: a table on a terminal, else CSV. JSON is one array of objects with values of their own types.
+    JSON is one array of objects with values of their own types.
     """
     show_values(([row.get(column) for column in columns] for row in rows), columns, format_)
 
@@ -39,7 +44,7 @@ def show(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], format_: For
 def show_values(rows: Iterable[Sequence[Any]], columns: Sequence[str], format_: Format | None = None) -> None:
     """As `show`, for rows whose values are in the order of the columns, which may have the same name twice."""
     terminal = sys.stdout.isatty()
-    match format_ or (Format.table if terminal else Format.csv):
+    match chosen(format_):
         case Format.table:
             _table(rows, columns, terminal)
         case Format.json:

@@ -85,17 +85,21 @@ class Evidence:
         self.connection.execute("SET enable_external_access = false")
         self.connection.execute("SET lock_configuration = true")
 
-    def find_session(self, prefix: str) -> str:
-        """The id of the one session whose id begins so. Raises EvidenceError for none and for several."""
+    def find_session(self, part: str) -> str:
+        """The id of the one session whose id begins or ends so: ids of the same hour begin alike.
+
+        Raises EvidenceError for none and for several.
+        """
         found = self.connection.execute(
-            "SELECT session_id FROM sessions WHERE starts_with(session_id, $1) ORDER BY started_at DESC LIMIT $2",
-            [prefix.lower(), _SHOWN + 1],
+            "SELECT session_id FROM sessions WHERE starts_with(session_id, $1) OR ends_with(session_id, $1) "
+            "ORDER BY started_at DESC LIMIT $2",
+            [part.lower(), _SHOWN + 1],
         ).fetchall()
-        if not prefix or not found:
-            raise EvidenceError(f"no session with this id (got {prefix!r})", "hoopctl sessions list shows their ids")
+        if not part or not found:
+            raise EvidenceError(f"no session with this id (got {part!r})", "hoopctl sessions list shows their ids")
         if len(found) > 1:
             shown = ", ".join(row[0] for row in found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
-            raise EvidenceError(f"several sessions begin with {prefix!r} ({shown})", "add a few characters more")
+            raise EvidenceError(f"several sessions begin or end with {part!r} ({shown})", "add a few characters more")
         return str(found[0][0])
 
     def _read(self) -> None:

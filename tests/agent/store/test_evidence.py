@@ -86,10 +86,11 @@ def test_sealing_meanwhile_changes_no_answer(tmp_path: Path) -> None:
 
 def test_a_session_id_may_be_shortened(tmp_path: Path) -> None:
     """A prefix names its session; one that names none or several says so, with what would."""
-    write(tmp_path / "journal", story("abc" + "0" * 17), story("abd" + "0" * 17))
+    write(tmp_path / "journal", story("abc" + "0" * 17), story("abd" + "0" * 17), story("0" * 18 + "7c"))
     with Evidence(tmp_path, tmp_path / "audit") as evidence:
         assert evidence.find_session("ABC") == "abc" + "0" * 17
-        with pytest.raises(EvidenceError, match=r"several sessions begin with 'ab' \(ab.0+, ab"):
+        assert evidence.find_session("7c") == "0" * 18 + "7c"
+        with pytest.raises(EvidenceError, match=r"several sessions begin or end with 'ab' \(ab.0+, ab"):
             evidence.find_session("ab")
         for unknown in ("x", "", "ab%"):
             with pytest.raises(EvidenceError, match="no session with this id"):
