@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.epollreactor import EPollReactor
 
 from agent.identity.accounts import Accounts
@@ -121,6 +121,12 @@ class Running:
             raise raised[0]
         return made[0]
 
+    def close(self, port: Any) -> None:
+        """Stops listening, and returns when that is done."""
+        done = threading.Event()
+        self.on_reactor(lambda: maybeDeferred(port.stopListening).addBoth(lambda _: done.set()))
+        assert done.wait(10)
+
     def stop(self) -> None:
         self.reactor.callFromThread(self.reactor.stop)
         self._thread.join(10)
@@ -164,7 +170,8 @@ def test_private_socket(running: Running) -> None:
     """The socket is its owner's alone whatever the umask, and is gone when the agent stops."""
     path = running.state / "control.sock"
     assert path.stat().st_mode & 0o777 == 0o600
-    running.on_reactor(running.port.stopListening)
+    running.close(running.port)
+    assert not path.exists()
 
 
 def test_routes(running: Running) -> None:
@@ -372,7 +379,7 @@ def test_stale_socket(running: Running, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(other / "control.sock"))
     port = running.on_reactor(lambda: listen_socket(running.reactor, other, running.service))
-    running.on_reactor(port.stopListening)
+    running.close(port)
     victim = tmp_path / "victim"
     victim.write_text("x")
     for plant in ((other / "control.sock").symlink_to, (other / "control.sock").hardlink_to):
