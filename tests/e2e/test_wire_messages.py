@@ -11,7 +11,9 @@ import time
 
 import pytest
 
+from tests.e2e.agent import eventually
 from tests.e2e.endpoint import Endpoint
+from tests.e2e.servers import Server
 from tests.e2e.wire import (
     COPY_DONE,
     FLUSH,
@@ -220,14 +222,6 @@ CONVERSATIONS: dict[str, list[bytes | str]] = {
     ],
     "notifications": [query("LISTEN a"), "Z", query("NOTIFY a, 'x'; SELECT 1"), "Z", query("SELECT 2"), "Z"],
     "transaction states": [query("BEGIN"), "Z", query("SELECT 1/0"), "Z", query("SELECT 1"), "Z", query("END"), "Z"],
-    "text after NUL in Query": [message("Q", b"SELECT 1\0 DROP TABLE people\0"), "Z", query("SELECT 2"), "Z"],
-    "no NUL in Query": [message("Q", b"SELECT 1"), "Z", query("SELECT 2"), "Z"],
-    "Query without a body": [message("Q", b""), "Z", query("SELECT 2"), "Z"],
-    "Bind cut short": [parse("SELECT $1") + message("B", b"\0\0\0\x05") + SYNC, "Z", query("SELECT 2"), "Z"],
-    "Bind with a negative length": [
-        parse("SELECT $1") + message("B", b"\0\0\0\0\0\x01\xff\xff\xff\xf0\0\0") + SYNC,
-        "Z",
-    ],
     "Bind with too many values": [parse("SELECT $1::text") + bind(b"a", b"b") + execute() + SYNC, "Z"],
     "Describe of an unknown kind": [describe("X") + SYNC, "Z"],
     "Close of an unknown kind": [close("X") + SYNC, "Z"],
@@ -236,6 +230,19 @@ CONVERSATIONS: dict[str, list[bytes | str]] = {
     "many rows": [query("SELECT i, repeat('x', i % 100) FROM generate_series(1, 30000) i"), "Z"],
     "invalid UTF-8": [message("Q", b"SELECT '\xff\xfe'\0"), "Z", query("SELECT 1"), "Z"],
     "DISCARD ALL": [query("LISTEN a"), "Z", query("DISCARD ALL"), "Z"],
+}
+
+MALFORMED: dict[str, bytes] = {
+    "text after NUL in Query": message("Q", b"SELECT 1\0 DROP TABLE people\0"),
+    "no NUL in Query": message("Q", b"SELECT 1"),
+    "Query without a body": message("Q", b""),
+    "Parse without types": message("P", b"\0SELECT 1\0"),
+    "Bind cut short": parse("SELECT $1") + message("B", b"\0\0\0\x05") + SYNC,
+    "Bind with a negative length": parse("SELECT $1") + message("B", b"\0\0\0\0\0\x01\xff\xff\xff\xf0\0\0") + SYNC,
+    "Bind with bytes behind it": parse("SELECT 1") + message("B", b"\0\0\0\0\0\0\0\0more") + SYNC,
+    "Execute without a limit": parse("SELECT 1") + bind() + message("E", b"\0") + SYNC,
+    "Describe of nothing": message("D", b"") + SYNC,
+    "FunctionCall cut short": message("F", b"\0\0"),
 }
 
 
@@ -272,6 +279,15 @@ def test_same_messages(direct: Endpoint, through: Endpoint, name: str) -> None:
 def test_same_messages_in_pieces(direct: Endpoint, through: Endpoint, name: str, pieces: int) -> None:
     """However the client's bytes are cut, the answer is the same."""
     assert talk(through, CONVERSATIONS[name], pieces) == talk(direct, CONVERSATIONS[name])
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_bodies(direct: Endpoint, through: Endpoint, name: str) -> None:
+    """A body that can't be read is a protocol violation and nothing of it runs. The server lets the session live,
+    the agent may end it: with who sends this it has nothing more to talk about."""
+    for endpoint in (through, direct):
+        errors = [each for each in talk(endpoint, [MALFORMED[name], "ZE"]) if each.type == "E"]
+        assert errors[0].fields["C"] in ("08P01", "22P03"), errors
 
 
 @pytest.mark.parametrize("kind", ["\x01", "R", "T", "Z", "v", "W", "\xff"])
@@ -317,10 +333,20 @@ def test_first_bytes_of_a_message_then_the_end(through: Endpoint) -> None:
 
 
 def test_terminate_behind_a_query(through: Endpoint) -> None:
-    """A Query followed by Terminate is answered before the connection closes."""
+    """A Query followed by Terminate runs and is answered before the connection closes."""
     with connect(through) as wire:
         wire.send(query("SELECT 1") + message("X"))
         assert [each.type for each in wire.rest()] == list("TDCZ")
+
+
+def test_terminate_behind_a_write(through: Endpoint, pg18: Server) -> None:
+    """A client that says goodbye without waiting for its last answer has its statement run, as directly."""
+    for number in range(5):
+        with connect(through) as wire:
+            wire.send(query(f"INSERT INTO ledger VALUES (-{number} - 1, 'goodbye')") + message("X"))
+    count = "SELECT count(*) FROM ledger WHERE note = 'goodbye'"
+    assert eventually(lambda: pg18.sql(count, database="app") == [(5,)]), pg18.sql(count, database="app")
+    pg18.sql("DELETE FROM ledger", database="app")
 
 
 def test_half_closed(through: Endpoint, direct: Endpoint) -> None:

@@ -155,6 +155,18 @@ class Wire:
             except (EOFError, ConnectionResetError):
                 return result
 
+    def everything(self) -> bytes:
+        """All bytes until the other side closes; a reset counts as the end."""
+        data = bytes(self._buffer)
+        while True:
+            try:
+                more = self.socket.recv(1 << 16)
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                return data
+            data += more
+
     def closed(self) -> bool:
         """Whether the other side closes without another byte."""
         try:
@@ -201,11 +213,23 @@ def cancel(port: int, key: bytes) -> None:
         wire.closed()
 
 
-def plain(messages: list[Message]) -> list[Message]:
-    """`messages` as comparable between two connections: without key data, process ids and the place in a source file
+def messages(data: bytes) -> list[Message]:
+    """The backend messages that `data` is. Raises ValueError when it ends in the middle of one."""
+    result, at = [], 0
+    while at < len(data):
+        (length,) = struct.unpack_from("!I", data, at + 1) if at + 5 <= len(data) else (0,)
+        if length < 4 or at + 1 + length > len(data):
+            raise ValueError(f"not a whole message: {data[at:]!r}")
+        result.append(Message(data[at : at + 1].decode("latin-1"), data[at + 5 : at + 1 + length]))
+        at += 1 + length
+    return result
+
+
+def plain(stream: list[Message]) -> list[Message]:
+    """`stream` as comparable between two connections: without key data, process ids and the place in a source file
     of the server."""
     result = []
-    for each in messages:
+    for each in stream:
         if each.type == "K":
             result.append(Message("K", b"\0" * 4))
         elif each.type == "A":
