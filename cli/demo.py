@@ -126,7 +126,7 @@ class Story:
 
     def _seal(self) -> None:
         self._title("Sealed into plain Parquet files, for any engine")
-        self._hoopctl("audit", "seal")
+        self._hoopctl("audit", "seal", "--format", "table")
         audit = self._stage.home / "audit"
         for file in sorted(audit.rglob("*.parquet")):
             self._console.print(f"{file.relative_to(audit.parent)}  [dim]{file.stat().st_size:,} bytes[/dim]")

@@ -46,6 +46,6 @@ ROLLBACK;
 """
 
 QUERY: Final = (
-    "SELECT sequence, statement, outcome, rows, error_code, round(duration_us / 1000, 1) AS ms"
+    "SELECT sequence, left(statement, 40) AS statement, outcome, rows, error_code, round(duration_us / 1000, 1) AS ms"
     " FROM operations ORDER BY session_id, sequence"
 )

@@ -49,7 +49,7 @@ class Stage:
     home: Path
     binaries: Path
     socket: str
-    agent: subprocess.Popen[str]
+    agent: subprocess.Popen[bytes]
     port: int = 0
     token: str = field(default="", repr=False)
 
@@ -192,14 +192,14 @@ def load(binaries: Path, socket: str) -> None:
 
 
 @contextmanager
-def _agent(home: Path) -> Iterator[subprocess.Popen[str]]:
+def _agent(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     with open(home / "agent.log", "w") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "agent", "--config", str(home / "hoop.yaml")],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
-            text=True,
+            bufsize=0,  # what is read ahead would be hidden from select
             env=environment(),
             start_new_session=True,  # Ctrl-C is for the demo, which then ends the agent in its turn
         )
@@ -216,13 +216,13 @@ def _agent(home: Path) -> Iterator[subprocess.Popen[str]]:
             process.stdout.close()
 
 
-def _listening(home: Path, agent: subprocess.Popen[str]) -> int:
+def _listening(home: Path, agent: subprocess.Popen[bytes]) -> int:
     """The port of the agent's PostgreSQL listener, once it is ready."""
     assert agent.stdout is not None
     deadline = time.monotonic() + STARTING
     while (left := deadline - time.monotonic()) > 0:
         readable, _, _ = select.select([agent.stdout], [], [], left)
-        line = agent.stdout.readline() if readable else ""
+        line = agent.stdout.readline().decode() if readable else ""
         if not line:
             break
         listener, _, address = line.strip().partition(" ")

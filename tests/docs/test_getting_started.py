@@ -47,7 +47,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._agent: subprocess.Popen[str] | None = None
+        self._agent: subprocess.Popen[bytes] | None = None
         self._port = ""
         commands = Path(sys.executable).parent
         unrelated = {name: value for name, value in os.environ.items() if not name.startswith(("HOOPCTL_", "PG"))}
@@ -81,12 +81,12 @@ class Reader:
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,  # what is read ahead would be hidden from select
         )
         assert self._agent.stdout is not None
         while not self._port:
             readable, _, _ = select.select([self._agent.stdout], [], [], STARTING)
-            line = self._agent.stdout.readline() if readable else ""
+            line = self._agent.stdout.readline().decode() if readable else ""
             assert line, "the agent did not start"
             if line.startswith("pg "):
                 self._port = line.strip().rpartition(":")[2]
