@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import psycopg
@@ -73,11 +74,12 @@ def test_killed_under_load(make_agent: MakeAgent, pg18: Server, tmp_path: Path, 
     assert not rows - recorded(agent)
     assert not agent.query("SELECT 1 FROM sessions WHERE ended_at IS NULL")
     assert not agent.query("SELECT 1 FROM operations WHERE outcome IS NULL")
-    lost = agent.query("SELECT end_reason FROM sessions")
-    assert [row["end_reason"] for row in lost] == ["agent lost"] * CLIENTS
+    reasons = Counter(row["end_reason"] for row in agent.query("SELECT end_reason FROM sessions"))
+    assert reasons.pop("agent lost") == CLIENTS
+    assert reasons.total() == 1, "pgbench's first connection, which just looks"
     agent.stop()
     assert not rows - recorded(agent)
-    assert len(agent.query("SELECT 1 FROM sessions")) == CLIENTS
+    assert len(agent.query("SELECT 1 FROM sessions")) == CLIENTS + 1
     pg18.sql("DELETE FROM ledger", database="app")
 
 
@@ -101,7 +103,7 @@ def test_killed_again_and_again(make_agent: MakeAgent, pg18: Server, tmp_path: P
     doubled = "SELECT session_id, sequence FROM operations GROUP BY ALL HAVING count(*) > 1"
     assert not agent.query(doubled)
     assert not agent.query("SELECT session_id FROM sessions GROUP BY ALL HAVING count(*) > 1")
-    assert len(agent.query("SELECT 1 FROM sessions")) == 3 * CLIENTS
+    assert len(agent.query("SELECT 1 FROM sessions WHERE end_reason = 'agent lost'")) == 3 * CLIENTS
     pg18.sql("DELETE FROM ledger", database="app")
 
 
@@ -227,7 +229,7 @@ def test_file_system_full(make_agent: MakeAgent, pg18: Server, tmp_path: Path) -
     """The same on a file system that is really full; after room was made and a restart, all is well."""
     small = tmp_path / "agent0" / "state"
     small.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(small)], check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", str(small)], check=False)
     if mounted.returncode != 0:
         pytest.skip("this machine lets nobody mount a tmpfs")
     try:
