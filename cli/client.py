@@ -19,6 +19,9 @@ SOCKET = "control.sock"
 TIMEOUT = 30.0
 """Seconds for an answer: longer than the agent itself waits for a database that doesn't answer."""
 
+MAX_PATH = 107
+"""Bytes of a Unix-domain socket's path (unix(7))."""
+
 LARGEST = 64 << 20
 """Bytes of an answer; the largest is a list of sessions, of a few hundred bytes each."""
 
@@ -34,6 +37,9 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         """Connects to the socket, and makes sure that who listens there may be told a token."""
+        if len(os.fsencode(self._path)) > MAX_PATH:
+            # No agent can listen there either, and it says so when it is started.
+            raise FileNotFoundError(self._path)
         found = socket.socket(socket.AF_UNIX)
         try:
             found.settimeout(self.timeout)

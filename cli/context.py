@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ def configuration_file() -> Path:
     places = [given] if given is not None else candidates(os.environ)
     for place in places:
         if place.is_file():
+            if given is None and not os.environ.get("HOOPCTL_CONFIG"):
+                _refuse_strange(place)
             return place.absolute()
     if len(places) == 1:
         problem = "is not a file" if places[0].exists() else "does not exist"
@@ -65,6 +68,19 @@ def configuration_file() -> Path:
         "hoopctl init writes one; --config FILE or $HOOPCTL_CONFIG names one",
         status=2,
     )
+
+
+def _refuse_strange(place: Path) -> None:
+    # A configuration runs commands and says who is told a token. Somebody else's, say in /tmp, is not picked up by
+    # chance; naming it is another matter.
+    found = place.stat()
+    if found.st_uid not in (os.geteuid(), 0) or found.st_mode & 0o002:
+        raise HoopError(
+            f"the configuration {place.absolute()} can be written by others (got uid {found.st_uid}, "
+            f"mode {found.st_mode & 0o777:03o})",
+            f"if you trust it, name it: --config {shlex.quote(str(place))}",
+            status=2,
+        )
 
 
 def configuration() -> Configuration:

@@ -69,8 +69,9 @@ class Proof:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A token was not accepted. `reason`: unknown, expired or revoked; whose it was, where that is known. This is for
-    the record: the client is told only that the login failed."""
+    """A token was not accepted. `reason`: unknown, expired or revoked, or unavailable when the database can't be read:
+    then nobody is let in. Whose it was, where that is known. This is for the record: the client is told only that the
+    login failed."""
 
     reason: str
     subject: str | None = None
@@ -204,7 +205,10 @@ class Accounts:
         """Whose token this is. The time it takes tells nothing about any other token: what is looked up and compared
         are digests, which nobody can choose."""
         wanted = tokens.digest(token[: tokens.LONGEST])
-        row = self._database.execute(_FIND, {"digest": wanted}).fetchone()
+        try:
+            row = self._database.execute(_FIND, {"digest": wanted}).fetchone()
+        except sqlite3.Error:
+            return Refusal("unavailable")
         found = hmac.compare_digest(row[0] if row is not None else bytes(len(wanted)), wanted)
         if row is None or not found or len(token) > tokens.LONGEST:
             return Refusal("unknown")

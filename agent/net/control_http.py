@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
+from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -30,6 +31,9 @@ MAX_PATH = 107
 
 IDLE = 30.0
 """Seconds that a connection may be silent."""
+
+MAX_WATCHING = 100
+"""Connections to /healthz and /metrics at once: anyone may open them, and each is a file descriptor."""
 
 # mypy can't read zope's interfaces: reactors, ports and transports are Any here.
 Reactor = Any
@@ -76,6 +80,19 @@ class _Quiet(Site):
 
     def log(self, request: object) -> None:
         """Not kept: what matters of the control API is recorded as events."""
+
+
+class _Bounded(WrappingFactory):
+    """Closes connections beyond MAX_WATCHING."""
+
+    noisy = False
+
+    def __init__(self, bounded: Site) -> None:
+        WrappingFactory.__init__(self, bounded)
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """The protocol for a connection; None, which closes it, when there are too many."""
+        return None if len(self.protocols) >= MAX_WATCHING else WrappingFactory.buildProtocol(self, addr)
 
 
 class ControlResource(Resource):
@@ -234,4 +251,4 @@ def _clear(path: Path) -> None:
 
 def listen_watch(reactor: Reactor, host: str, port: int, service: Service) -> Port:
     """Serves /healthz and /metrics over TCP."""
-    return reactor.listenTCP(port, _Quiet(WatchResource(service), reactor), interface=host)
+    return reactor.listenTCP(port, _Bounded(_Quiet(WatchResource(service), reactor)), interface=host)

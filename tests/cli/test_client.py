@@ -84,6 +84,12 @@ def test_no_agent(tmp_path: Path) -> None:
     assert caught.value.hint == "start it: hoopctl agent"
 
 
+def test_path_that_no_socket_can_have(tmp_path: Path) -> None:
+    """A state directory too deep for a socket has no agent: commands that work without one do."""
+    with pytest.raises(AgentAbsent):
+        Client(tmp_path / ("x" * 100) / "control.sock").get("status")
+
+
 def test_slow_agent(tmp_path: Path) -> None:
     """An agent that doesn't answer is given up, with how long was waited."""
     with socket.socket(socket.AF_UNIX) as silent:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from cli import main
+from cli import context, main
 from cli.errors import HoopError
 
 
@@ -209,6 +209,28 @@ def test_configuration_is_found(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text("")
     assert found(HOOPCTL_CONFIG="other.yaml") == str(tmp_path / "other.yaml")
     assert "does not exist" in found(HOOPCTL_CONFIG="none.yaml")
+
+
+def test_strangers_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hoop.yaml that others can write, or of another user, isn't picked up by chance from the current directory; one
+    that is named is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HOOPCTL_CONFIG", raising=False)
+    file = tmp_path / "hoop.yaml"
+    file.write_text("version: 1\n")
+    file.chmod(0o666)
+    with pytest.raises(HoopError, match="can be written by others") as caught:
+        context.configuration_file()
+    assert caught.value.hint == "if you trust it, name it: --config hoop.yaml"
+    file.chmod(0o644)
+    assert context.configuration_file() == file
+    monkeypatch.setattr("os.geteuid", lambda: 4_000_000)
+    if os.getuid() != 0:
+        with pytest.raises(HoopError, match="can be written by others"):
+            context.configuration_file()
+    file.chmod(0o666)
+    monkeypatch.setenv("HOOPCTL_CONFIG", "hoop.yaml")
+    assert context.configuration_file() == file
 
 
 def test_bad_configuration(tmp_path: Path) -> None:

@@ -201,6 +201,15 @@ def test_any_text(text: str) -> None:
     assert len(tokens.digest(text)) == 32
 
 
+def test_unreadable_database(tmp_path: Path, clock: Clock) -> None:
+    """When the database can't be read nobody is let in, and the reason is for the record."""
+    database = open_database(tmp_path / "state")
+    accounts = Accounts(database, clock)
+    token = accounts.create("etl", [], None)
+    database.close()
+    assert accounts.authenticate(token) == Refusal("unavailable")
+
+
 def test_injection_through_revoke(accounts: Accounts) -> None:
     """A name is a value, never SQL."""
     accounts.create("etl", [], None)

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from twisted.internet.epollreactor import EPollReactor
 
 from agent.identity.accounts import Accounts
 from agent.net.control import ControlError
-from agent.net.control_http import MAX_BODY, listen_socket, listen_watch, prometheus
+from agent.net.control_http import MAX_BODY, MAX_WATCHING, listen_socket, listen_watch, prometheus
 from agent.store.control import open_database
 from schemas.identity import Identity
 
@@ -355,6 +356,24 @@ def test_watch(running: Running) -> None:
     assert ask("GET", "/metrics") == (200, prometheus({"sessions": 2, "operations_total": 7}))
     running.service.ready = False
     assert ask("GET", "/healthz") == (503, "not ready\n")
+
+
+def test_watch_is_bounded(running: Running) -> None:
+    """Connections that are opened and left don't take all of the agent's descriptors: beyond a bound they are closed,
+    and when some go others come in."""
+    host, port = running.watch.getHost().host, running.watch.getHost().port
+    idle = [socket.create_connection((host, port), timeout=10) for _ in range(MAX_WATCHING)]
+    with socket.create_connection((host, port), timeout=10) as beyond:
+        assert beyond.recv(1) == b""
+    for client in idle:
+        client.close()
+    deadline = time.monotonic() + 10
+    answer = b""
+    while not answer and time.monotonic() < deadline:
+        with socket.create_connection((host, port), timeout=10) as client, suppress(ConnectionError):
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            answer = client.recv(100)
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 def test_prometheus() -> None:
