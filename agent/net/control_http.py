@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,6 @@ class _Bounded(WrappingFactory):
     """Closes connections beyond MAX_WATCHING."""
 
     noisy = False
-
-    def __init__(self, bounded: Site) -> None:
-        WrappingFactory.__init__(self, bounded)
 
     def buildProtocol(self, addr: Any) -> Any:
         """The protocol for a connection; None, which closes it, when there are too many."""
@@ -251,4 +248,5 @@ def _clear(path: Path) -> None:
 
 def listen_watch(reactor: Reactor, host: str, port: int, service: Service) -> Port:
     """Serves /healthz and /metrics over TCP."""
-    return reactor.listenTCP(port, _Bounded(_Quiet(WatchResource(service), reactor)), interface=host)
+    bounded: Callable[[Site], Any] = _Bounded
+    return reactor.listenTCP(port, bounded(_Quiet(WatchResource(service), reactor)), interface=host)
