@@ -51,18 +51,22 @@ class Player:
             key = self._key(max(0.0, end - self._clock()))
             if key == SPACE:
                 left = max(0.0, end - self._clock())
-                while key not in (None, QUIT, NEXT):
-                    key = self._key(None)
-                    if key == SPACE:
-                        break
+                key = self._paused()
                 end = self._clock() + left
+            if key is None:
+                return True
             if key == QUIT:
                 return False
             if key == NEXT:
                 self._skipping = True
                 return True
-            if self._clock() >= end:
-                return True
+
+    def _paused(self) -> str:
+        """Waits until space is pressed once more, or another key that means something."""
+        while True:
+            key = self._key(None)
+            if key in (SPACE, QUIT, NEXT):
+                return key
 
 
 def play(frames: Iterable[Frame], speed: float, max_pause: float) -> None:

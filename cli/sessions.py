@@ -96,10 +96,15 @@ def watch(session: SessionArgument) -> None:
         (found,) = _rows(opened.connection.execute("SELECT * FROM sessions WHERE session_id = $1", [session_id]))
     if found["ended_at"] is not None:
         raise HoopError(f"the session has ended ({found['end_reason']})", f"hoopctl replay {session_id} plays it back")
-    for record in _followed(Path(configuration().state) / "journal", session_id):
-        line = _line(record)
-        if line:
-            print(line, flush=True)
+    from agent.core.journal.frame import JournalDamage
+
+    try:
+        for record in _followed(Path(configuration().state) / "journal", session_id):
+            line = _line(record)
+            if line:
+                print(line, flush=True)
+    except JournalDamage as error:
+        raise HoopError(error.message, f"watch it again, or: hoopctl replay {session_id}") from error
 
 
 @app.command()

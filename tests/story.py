@@ -114,3 +114,18 @@ def write(journal: Path, *segments: Iterable[Record]) -> int:
     writer.close()
     assert writer.failure is None
     return leaf
+
+
+def home(directory: Path) -> Path:
+    """Writes a hoop.yaml whose state and audit are in the directory, and returns it."""
+    path = directory / "hoop.yaml"
+    (directory / "state").mkdir(mode=0o700, exist_ok=True)
+    path.write_text(
+        "version: 1\n"
+        "state: ./state\n"
+        "listen: {pg: 127.0.0.1:0}\n"
+        "audit: {path: ./audit}\n"
+        "resources:\n"
+        "  - {name: prod, type: pg, upstream: 'postgresql://app@127.0.0.1:5432/app'}\n"
+    )
+    return path

@@ -25,6 +25,7 @@ class Follower:
         self._fd = -1
         self._offset = 0
         self._leaf = 0
+        self._first = -1
 
     def close(self) -> None:
         """Closes the segment that is being read."""
@@ -35,17 +36,19 @@ class Follower:
     def poll(self) -> Iterator[tuple[int, Record]]:
         """Leaf and record of all that came since the last time. Raises JournalDamage when records were sealed that
         were never read: that takes a poll only every few minutes."""
-        if self._fd < 0 and not self._open_next():
-            return
         while True:
             yield from self._rest()
-            if not self._open_next():
+            path = self._next()
+            if path is None:
                 return
+            # With another behind it the segment is whole; before that it may have grown since it was read.
+            yield from self._rest()
+            self._open(path)
 
     def _rest(self) -> Iterator[tuple[int, Record]]:
         """What is whole from the offset on in the open segment."""
         size = _PIECE
-        while True:
+        while self._fd >= 0:
             data = os.pread(self._fd, size, self._offset)
             bodies, end, torn = frames(data, 0)
             for body in bodies:
@@ -57,20 +60,18 @@ class Follower:
             elif not bodies:
                 return
 
-    def _open_next(self) -> bool:
-        """Opens the segment behind the one that is open, of the first one when none is."""
-        for path in segments(self._journal):
-            if self._fd >= 0 and int(path.stem) < max(self._leaf, 1):
-                continue
-            try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            first = first_leaf(os.pread(fd, HEADER, 0))
-            if self._fd >= 0 and first != self._leaf:
-                os.close(fd)
-                raise JournalDamage(f"{self._journal}: records {self._leaf} to {first - 1} are gone")
-            self.close()
-            self._fd, self._offset, self._leaf = fd, HEADER, first
-            return True
-        return False
+    def _next(self) -> Path | None:
+        """The segment behind the one that is open, or the first one when none is."""
+        return next((path for path in segments(self._journal) if int(path.stem) > self._first), None)
+
+    def _open(self, path: Path) -> None:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # sealed, or closed without a record, since it was found
+        first = first_leaf(os.pread(fd, HEADER, 0))
+        if self._fd >= 0 and first != self._leaf:
+            os.close(fd)
+            raise JournalDamage(f"{self._journal}: records {self._leaf} to {first - 1} are gone")
+        self.close()
+        self._fd, self._offset, self._leaf, self._first = fd, HEADER, first, first
