@@ -68,7 +68,8 @@ def _to_selectors(events: int) -> int:
 
 
 class Poller:
-    """A reader of the reactor (IReadDescriptor). `after_batch` is called when the sockets that were ready have been served."""
+    """A reader of the reactor (IReadDescriptor). `after_batch` is called when the sockets that were ready have been
+    served."""
 
     def __init__(self, reactor: Reactor, after_batch: Callable[[], None]) -> None:
         self._set = select.epoll() if hasattr(select, "epoll") else _Selectors()

@@ -164,7 +164,7 @@ class ServerLogin:
         return Say((len(body) + 4).to_bytes(4, "big") + body)
 
     def _tls_answer(self, data: bytes) -> list[Step]:
-        """One byte, and nothing behind it: what came before TLS could have been put there by anyone (CVE-2021-23222)."""
+        """One byte, and nothing behind it: what came before TLS could be from anyone (CVE-2021-23222)."""
         if len(data) > 1 and data[:1] == b"S":
             return [Failed("08P01", "the server sent unencrypted data behind its answer to the request for TLS")]
         if data == b"S":
