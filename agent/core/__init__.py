@@ -1,1 +1,1 @@
-"""The core: bytes and events in, commands out. No socket, no file, no clock; the same source compiled or interpreted."""
+"""The core: bytes and events in, commands out. No socket, no file, no clock; compiled or interpreted alike."""

@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from agent.net.poller import READABLE, Poller, Reactor
+from agent.net.poller import READABLE, Poller
 from agent.store.journal import Journal
 from schemas.records import Record
 
-LINGER = 0.005
-"""Seconds that records nobody waits for may stay in memory: what they tell is not lost with the agent for longer."""
+AT_ONCE = 2
+"""Sessions at most for which the sync is waited for: their servers work meanwhile. With more, others have work to do."""
 
 
 class Waiting(Protocol):
@@ -26,14 +26,12 @@ class Commit:
     `failed` is called, once, when the journal can't be written any more.
     """
 
-    def __init__(self, reactor: Reactor, poller: Poller, journal: Journal, failed: Callable[[str], None]) -> None:
+    def __init__(self, poller: Poller, journal: Journal, failed: Callable[[str], None]) -> None:
         self.journal = journal
-        self._reactor = reactor
         self._failed = failed
         self._failure_told = False
         self._waiting: dict[Waiting, int] = {}
         self._batches: deque[tuple[int, dict[Waiting, int]]] = deque()
-        self._lingering = False
         self._poller = poller
         poller.watch(self, READABLE)
 
@@ -47,39 +45,37 @@ class Commit:
         self._waiting[session] = count
 
     def batch_done(self) -> None:
-        """The sockets that were ready have been served."""
+        """The sockets that were ready have been served: what they had appended is written, and synced if anyone waits."""
         journal = self.journal
-        if self._waiting:
-            self._batches.append((journal.appended, self._waiting))
-            self._waiting = {}
-            journal.flush()
-        elif journal.pending and not self._lingering:
-            self._lingering = True
-            self._reactor.callLater(LINGER, self._flush_lingering)
+        while self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            journal.write()
+            self._batches.append((journal.appended, waiting))
+            journal.sync(at_once=len(waiting) <= AT_ONCE)
+            self._tell(journal.durable)
+        journal.write()
+        if journal.failure is not None:
+            self._fail(journal.failure)
 
     def fileno(self) -> int:
         return self.journal.fileno()
 
     def ready(self, events: int) -> None:
         """The journal has news."""
-        durable = self.journal.collect()
-        batches = self._batches
-        while batches and batches[0][0] <= durable:
-            for session, count in batches.popleft()[1].items():
-                session.durable(count)
-        if self.journal.failure is not None and not self._failure_told:
-            self._failure_told = True
-            self._failed(self.journal.failure)
-
-    def settle(self) -> None:
-        """Returns when everything appended is on the disk or the journal has failed."""
-        self.journal.wait()
-        self.ready(READABLE)
+        self._tell(self.journal.collect())
+        if self.journal.failure is not None:
+            self._fail(self.journal.failure)
 
     def close(self) -> None:
         self._poller.forget(self.journal.fileno())
 
-    def _flush_lingering(self) -> None:
-        self._lingering = False
-        if self.journal.failure is None:
-            self.journal.flush(sync=False)
+    def _tell(self, durable: int) -> None:
+        batches = self._batches
+        while batches and batches[0][0] <= durable:
+            for session, count in batches.popleft()[1].items():
+                session.durable(count)
+
+    def _fail(self, failure: str) -> None:
+        if not self._failure_told:
+            self._failure_told = True
+            self._failed(failure)

@@ -78,7 +78,7 @@ class Agent:
         ready_directory(self._state)
         journal = Journal.open(self._state / "journal")
         self._poller = Poller(reactor, self._batch_done)
-        self.commit = Commit(reactor, self._poller, journal, self._journal_failed)
+        self.commit = Commit(self._poller, journal, self._journal_failed)
         self._recovered(journal)
         self._database = open_database(self._state)
         self.accounts = Accounts(self._database, time.time)
@@ -197,7 +197,7 @@ class Agent:
             _log.error("the journal still cannot be written: {error}", error=error)
             self.reactor.callLater(REOPEN, self._reopen)
             return
-        self.commit = Commit(self.reactor, self._poller, journal, self._journal_failed)
+        self.commit = Commit(self._poller, journal, self._journal_failed)
         self.note("journal reopened", None, None, {})
 
     # Clients

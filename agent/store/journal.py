@@ -1,10 +1,10 @@
 """The journal: segment files that records are only ever added to.
 
-What `append` takes is numbered, in order; `flush` hands it to a thread of the journal's own, which writes and syncs. It
-is durable, that is on the disk, once `collect` has returned a count of records that includes it. One sync serves all
-that was flushed before it began (group commit). A failed write or sync is final: a page whose sync failed once may
-never reach the disk although the next sync succeeds, so the journal refuses everything from then on; who opens it again
-recovers to the last whole record.
+What `append` takes is numbered, in order; `write` hands it to the operating system, `sync` has it brought to the disk.
+It is durable once `durable` counts it, which `collect` brings up to date. One sync serves all that was written before it
+began (group commit). A failed write or sync is final: a page whose sync failed once may never reach the disk although
+the next sync succeeds, so the journal refuses everything from then on; who opens it again recovers to the last whole
+record.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import fcntl
 import os
 import queue
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ from schemas.records import Record, encode
 
 SEGMENT_SIZE = 16 * MIB
 """Bytes of a segment; small, because a new one is filled with zeros before it is used. A record may exceed it."""
+
+FAST_SYNC = 0.001
+"""Seconds that syncs may take, lately, to be waited for: below, waking a thread costs as much again."""
 
 _SPARE = "spare"
 
@@ -68,20 +72,21 @@ def _read(path: Path) -> tuple[int, list[bytes], int, bool]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
-    """Frames to write; `count` records have been appended with the last of them. Synced only when `sync` asks for it:
-    what nobody waits for need not keep the disk busy when somebody does."""
+class _Sync:
+    """Sync this segment: `count` records have been written with the last of it."""
 
-    data: bytes
+    fd: int
     count: int
-    sync: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Rotate:
-    """The live segment ends; the next begins with this leaf."""
+class _Close:
+    """A segment ended at `size` bytes; the next begins with `next_leaf`."""
 
-    first_leaf: int
+    fd: int
+    path: Path
+    size: int
+    next_leaf: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class _News:
 
 
 class Journal:
-    """The one writer of a journal. Its methods are for one thread; the writing happens in another, its own."""
+    """The one writer of a journal. Its methods are for one thread; it has another of its own, for what takes long."""
 
     def __init__(self, directory: Path, lock: int, next_leaf: int, segment_size: int, torn_bytes: int) -> None:
         self.directory = directory
@@ -110,11 +115,16 @@ class Journal:
         self._segment_size = segment_size
         self._lock = lock
         self._pending: list[bytes] = []
-        self._unsynced = False
-        self._live_size = HEADER
+        self._written = 0
+        self._sync_time = 0.0
+        self._handed_over = 0
+        self._spare: threading.Thread | None = None
+        self._begin_segment()
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._work: queue.SimpleQueue[_Sync | _Close | None] = queue.SimpleQueue()
         self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
-        self._writer = _Writer(directory, segment_size, next_leaf, self._news, self._waker)
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
 
     @classmethod
     def open(cls, directory: Path, segment_size: int = SEGMENT_SIZE) -> Journal:
@@ -151,33 +161,57 @@ class Journal:
             raise JournalFailed(f"record too large (got {len(body)} bytes, expected at most {MAX_RECORD})")
         data = frame(body)
         self._pending.append(data)
-        self._live_size += len(data)
         self.bytes += len(data)
         self.next_leaf += 1
         self.appended += 1
         return self.appended
 
-    @property
-    def pending(self) -> bool:
-        """Whether something appended was not flushed yet."""
-        return bool(self._pending)
+    def write(self) -> None:
+        """Hands what was appended to the operating system: it survives the agent, though not yet the machine."""
+        if self._pending and self.failure is None:
+            data = b"".join(self._pending)
+            self._pending.clear()
+            try:
+                self._offset += _write(self._fd, data, self._offset)
+            except OSError as error:
+                self._fail(error)
+                return
+            self._written = self.appended
+            if self._offset >= self._segment_size:
+                self.rotate()
 
-    def flush(self, sync: bool = True) -> None:
-        """Has what was appended written, and synced unless that can wait for the next sync; returns at once."""
-        self._hand_over(sync)
-        if self._live_size >= self._segment_size:
-            self.rotate()
+    def sync(self, at_once: bool) -> None:
+        """Has what was written synced to the disk, in the thread unless it is wanted at once and the disk is fast."""
+        if self.failure is not None or self.durable == self._written:
+            return
+        if at_once and self._sync_time < FAST_SYNC and not self._handed_over:
+            begun = time.perf_counter()
+            try:
+                os.fdatasync(self._fd)
+            except OSError as error:
+                self._fail(error)
+                return
+            self.durable = self._written
+            self._took(time.perf_counter() - begun)
+        else:
+            self._hand_over(_Sync(self._fd, self._written))
 
     def rotate(self) -> int:
         """Closes the live segment, if it holds anything, and begins another; returns the latter's first leaf.
 
-        Returns at once; the segments are closed when `closed_before` has reached that leaf.
+        The segments before it are whole, and may be sealed, when `closed_before` has reached that leaf.
         """
-        self._hand_over(True)
-        if self._live_size > HEADER:
-            self._writer.work.put(_Rotate(self.next_leaf))
-            self.first_live_leaf = self.next_leaf
-            self._live_size = HEADER
+        self.write()
+        if self._offset > HEADER and self.failure is None:
+            ended = _Close(self._fd, self._path, self._offset, self.next_leaf)
+            try:
+                os.fdatasync(self._fd)  # before the next one exists: only the last segment may end in a torn record
+                self._begin_segment()
+            except OSError as error:
+                self._fail(error)
+                return self.first_live_leaf
+            self._hand_over(_Sync(ended.fd, self._written))
+            self._hand_over(ended)
         return self.first_live_leaf
 
     def collect(self) -> int:
@@ -192,130 +226,99 @@ class Journal:
 
     def wait(self) -> None:
         """Returns when everything appended is durable and every rotation done, or the journal has failed."""
-        self._hand_over(True)
-        while self.failure is None and (self.durable < self.appended or self.closed_before < self.first_live_leaf):
+        self.write()
+        self.sync(at_once=False)
+        while self.failure is None and self._handed_over:
             self._learn(self._news.get())
 
     def close(self) -> None:
         """Writes what is left and releases the journal to other processes. Never raises: see `failure`."""
         self.wait()
-        self._writer.stop()
-        for fd in (self._wake, self._waker, self._lock):
-            os.close(fd)
-
-    def _hand_over(self, sync: bool) -> None:
-        if self._pending:
-            self._writer.work.put(_Batch(b"".join(self._pending), self.appended, sync))
-            self._pending.clear()
-            self._unsynced = not sync
-        elif sync and self._unsynced:
-            self._writer.work.put(_Batch(b"", self.appended, True))
-            self._unsynced = False
-
-    def _learn(self, news: _News) -> None:
-        if news.failure is not None:
-            self.failure = self.failure or news.failure
-        elif self.failure is None:
-            self.durable = news.durable
-            self.closed_before = news.closed_before
-
-
-class _Writer:
-    """The journal's thread and the files that only it touches."""
-
-    def __init__(
-        self, directory: Path, segment_size: int, leaf: int, news: queue.SimpleQueue[_News], waker: int
-    ) -> None:
-        self.work: queue.SimpleQueue[_Batch | _Rotate | None] = queue.SimpleQueue()
-        self._directory = directory
-        self._segment_size = segment_size
-        self._news = news
-        self._waker = waker
-        self._written = 0
-        self._durable = 0
-        self._closed_before = leaf
-        self._spare: threading.Thread | None = None
-        self._begin_segment(leaf)
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self.work.put(None)
+        self._work.put(None)
         self._thread.join()
         if self._spare is not None:
             self._spare.join()
-        (self._directory / _SPARE).unlink(missing_ok=True)
-
-    def _run(self) -> None:
-        running = True
-        while running:
-            try:
-                running = self._perform(self.work.get())
-            except OSError as error:
-                self._tell(_News(0, 0, f"{error.strerror or error} ({self._path})"))
-                break
-            self._tell(_News(self._durable, self._closed_before))
+        (self.directory / _SPARE).unlink(missing_ok=True)
         with suppress(OSError):
-            self._end_segment()
+            _end_segment(_Close(self._fd, self._path, self._offset, self.next_leaf))
+        for fd in (self._wake, self._waker, self._lock):
+            os.close(fd)
 
-    def _perform(self, work: _Batch | _Rotate | None) -> bool:
-        """Writes this and everything else that waits, then syncs once if any of it asks for that; returns whether to
-        go on."""
-        sync = False
-        while work is not None:
-            if isinstance(work, _Rotate):
-                self._end_segment()
-                self._durable = self._written
-                self._begin_segment(work.first_leaf)
-                self._closed_before = work.first_leaf
-            else:
-                self._write(work.data)
-                self._written = work.count
-                sync = sync or work.sync
-            if self.work.empty():
-                break
-            work = self.work.get()
-        if sync and self._durable != self._written:
-            os.fdatasync(self._fd)
-            self._durable = self._written
-        return work is not None
+    def _fail(self, error: OSError) -> None:
+        self.failure = self.failure or f"{error.strerror or error} ({self._path})"
 
-    def _tell(self, news: _News) -> None:
-        self._news.put(news)
-        with suppress(BlockingIOError):  # a full pipe wakes the reader just as well
-            os.write(self._waker, b"\0")
+    def _took(self, seconds: float) -> None:
+        self._sync_time += (seconds - self._sync_time) / 16
 
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._fd, view, self._offset)
-            view = view[written:]
-            self._offset += written
-
-    def _begin_segment(self, leaf: int) -> None:
+    def _begin_segment(self) -> None:
         if self._spare is not None:
             self._spare.join()
-        self._path = self._directory / f"{leaf:016d}.seg"
-        spare = self._directory / _SPARE
+        self.first_live_leaf = self.next_leaf
+        self._path = self.directory / f"{self.next_leaf:016d}.seg"
+        spare = self.directory / _SPARE
         if not spare.exists():
             _preallocate(spare, self._segment_size)
         self._fd = os.open(spare, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        os.pwrite(self._fd, header(leaf), 0)
+        self._offset = HEADER
+        os.pwrite(self._fd, header(self.next_leaf), 0)
         os.fdatasync(self._fd)
         spare.rename(self._path)
-        _sync(self._directory)
-        self._offset = HEADER
+        _sync_directory(self.directory)
         self._spare = threading.Thread(target=_preallocate, args=(spare, self._segment_size), daemon=True)
         self._spare.start()
 
-    def _end_segment(self) -> None:
-        if self._offset == HEADER:
-            self._path.unlink()
-        else:
-            os.ftruncate(self._fd, self._offset)
-            os.fsync(self._fd)
-        os.close(self._fd)
-        _sync(self._directory)
+    def _hand_over(self, work: _Sync | _Close) -> None:
+        self._handed_over += 1
+        self._work.put(work)
+
+    def _learn(self, news: _News) -> None:
+        self._handed_over -= 1
+        if news.failure is not None:
+            self.failure = self.failure or news.failure
+        elif self.failure is None:
+            self.durable = max(self.durable, news.durable)
+            self.closed_before = max(self.closed_before, news.closed_before)
+
+    def _run(self) -> None:
+        """The thread: syncs and closes, in order. The first error is its last word."""
+        broken = False
+        while (work := self._work.get()) is not None:
+            news = _News(0, 0)
+            try:
+                if broken:
+                    pass
+                elif isinstance(work, _Sync):
+                    begun = time.perf_counter()
+                    os.fdatasync(work.fd)
+                    self._took(time.perf_counter() - begun)
+                    news = _News(work.count, 0)
+                else:
+                    _end_segment(work)
+                    news = _News(0, work.next_leaf)
+            except OSError as error:
+                broken = True
+                news = _News(0, 0, f"{error.strerror or error} ({self.directory})")
+            self._news.put(news)
+            with suppress(BlockingIOError):  # a full pipe wakes the reader just as well
+                os.write(self._waker, b"\0")
+
+
+def _write(fd: int, data: bytes, offset: int) -> int:
+    written = os.pwrite(fd, data, offset)
+    while written < len(data):
+        written += os.pwrite(fd, memoryview(data)[written:], offset + written)
+    return written
+
+
+def _end_segment(segment: _Close) -> None:
+    """Cuts a segment to its size; one that holds nothing is removed."""
+    if segment.size == HEADER:
+        segment.path.unlink()
+    else:
+        os.ftruncate(segment.fd, segment.size)
+        os.fsync(segment.fd)
+    os.close(segment.fd)
+    _sync_directory(segment.path.parent)
 
 
 def _preallocate(path: Path, size: int) -> None:
@@ -340,7 +343,7 @@ def _preallocate(path: Path, size: int) -> None:
             unfinished.unlink()
 
 
-def _sync(directory: Path) -> None:
+def _sync_directory(directory: Path) -> None:
     fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -363,7 +366,7 @@ def _recover(directory: Path) -> tuple[int, int]:
         with open(paths[-1], "r+b") as file:
             file.truncate(end)
             os.fsync(file.fileno())
-    _sync(directory)
+    _sync_directory(directory)
     return first + len(bodies), (size - end if torn else 0)
 
 

@@ -217,7 +217,7 @@ class Exchange:
         return True
 
     def copy_in_begins(self) -> None:
-        """The server answered an Execute with CopyInResponse: a Sync sent before the data's end will not be answered."""
+        """The server answered an Execute with CopyInResponse: a Sync sent before the data's end isn't answered."""
         kept = self._queue[: self._head + 1]
         ended = False
         for request in self._queue[self._head + 1 :]:

@@ -19,11 +19,11 @@ _DOLLAR: Final = re.compile(r"\$(?!\d)")
 _CALL: Final = re.compile(r"([\w.$]*)\s*\(")
 _HARMLESS: Final = frozenset(
     (
-        "abs all and any array as avg between by case cast ceil coalesce concat count date_part date_trunc dense_rank "
-        "distinct else exists extract filter first_value floor from generate_series greatest group having in interval "
-        "is join lag last_value lateral lead least left length like lower max min mod not now nullif numeric on or order "
-        "over position rank replace right round row row_number select some string_agg substr substring sum then to_char "
-        "trim union upper using values varchar when where"
+        "abs all and any array as avg between by case cast ceil coalesce concat count date_part date_trunc "
+        "dense_rank distinct else exists extract filter first_value floor from generate_series greatest group "
+        "having in interval is join lag last_value lateral lead least left length like lower max min mod not "
+        "now nullif numeric on or order over position rank replace right round row row_number select some "
+        "string_agg substr substring sum then to_char trim union upper using values varchar when where"
     ).split()
 )
 

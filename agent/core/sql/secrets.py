@@ -1,9 +1,9 @@
 """Secrets in statements: found and replaced before anything is recorded.
 
 What is known to carry one: `PASSWORD '…'` of roles and user mappings, `password=…` in connection strings
-(subscriptions, dblink, foreign servers), passwords in connection URIs, and hoopctl's own tokens. A literal may be quoted in any of
-PostgreSQL's ways, and stand inside another one (a DO block, dynamic SQL), which is why this looks at text and not at
-tokens: it rather takes a word too much. Time is linear in the statement's length.
+(subscriptions, dblink, foreign servers), passwords in connection URIs, and hoopctl's own tokens. A literal may be
+quoted in any of PostgreSQL's ways, and stand inside another one (a DO block, dynamic SQL), which is why this looks at
+text and not at tokens: it rather takes a word too much. Time is linear in the statement's length.
 """
 
 from __future__ import annotations
