@@ -11,7 +11,8 @@ from agent.store.journal import Journal
 from schemas.records import Record
 
 AT_ONCE = 2
-"""Sessions at most for which the sync is waited for: their servers work meanwhile. With more, others have work to do."""
+"""Sessions at most for which the sync is waited for: their servers work meanwhile. With more, others have work to
+do."""
 
 
 class Waiting(Protocol):
@@ -45,7 +46,7 @@ class Commit:
         self._waiting[session] = count
 
     def batch_done(self) -> None:
-        """The sockets that were ready have been served: what they had appended is written, and synced if anyone waits."""
+        """The sockets that were ready have been served: what they appended is written, and synced if anyone waits."""
         journal = self.journal
         while self._waiting:
             waiting, self._waiting = self._waiting, {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_what_was_appended_is_read_again(tmp_path: Path) -> None:
     assert recorded(tmp_path) == list(range(500))
     firsts = [read_segment(path, False) for path in segments(tmp_path)]
     assert len(firsts) > 3
-    for (first, bodies), (following, _) in zip(firsts, firsts[1:], strict=False):
+    for (first, bodies), (following, _) in pairwise(firsts):
         assert first + len(bodies) == following
 
 
