@@ -105,7 +105,7 @@ def test_watch_follows_a_session_to_its_end(place: Path, capsys: pytest.CaptureF
             for record in answered("b" * 20, number, moment, [b"x" * 100]):
                 writer.append(record)
             writer.append(started(f"{number:020d}"))
-            writer.flush()
+            writer.wait()
         writer.append(ended("b" * 20, NOON + 60 * SECOND, 39))
         writer.wait()
 

@@ -27,7 +27,7 @@ def test_every_record_once(tmp_path: Path) -> None:
             for record in records:
                 writer.append(record)
             recorded += records
-            writer.flush()
+            writer.wait()
             writer.wait()
             seen += follower.poll()
             if number % 2:
