@@ -2,9 +2,9 @@
 
 What `append` takes is numbered, in order; `write` hands it to the operating system, `sync` has it brought to the disk.
 It is durable once `durable` counts it, which `collect` brings up to date. One sync serves all that was written before
-it began (group commit). A failed write or sync is final: a page whose sync failed once may never reach the disk although
-the next sync succeeds, so the journal refuses everything from then on; who opens it again recovers to the last whole
-record.
+it began (group commit). A failed write or sync is final: a page whose sync failed once may never reach the disk
+although the next sync succeeds, so the journal refuses everything from then on; who opens it again recovers to the
+last whole record.
 """
 
 from __future__ import annotations
