@@ -1,1 +1,1 @@
-"""The core: bytes and events in, commands out. No socket, no file, no clock; compiled or interpreted alike."""
+"""The core: bytes and events in, commands out; no socket, file or clock, and the same source compiled or interpreted."""
