@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import duckdb
@@ -188,6 +189,24 @@ def test_sealing_is_a_process(tmp_path: Path) -> None:
     )
     assert json.loads(done.stdout)["leaf"] == leaf
     assert leaves(tmp_path, audit) == expected(history())
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.25, 0.4, 0.6])
+def test_the_process_may_be_killed(tmp_path: Path, delay: float) -> None:
+    """SIGKILL at some moment of a real sealing: the evidence is whole, and the next sealing goes on."""
+    journal, audit = tmp_path / "journal", tmp_path / "audit"
+    recorded = history() + [story(f"{number:020d}", NOON + number * DAY) for number in range(20)]
+    leaf = write(journal, *recorded)
+    command = [sys.executable, "-m", "agent.store.seal", "--journal", str(journal), "--audit", str(audit)]
+    with subprocess.Popen([*command, "--before-leaf", str(leaf)], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 20
+        while not (journal / "sealing").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(delay)
+        process.kill()
+    assert leaves(tmp_path, audit) == expected(recorded)
+    seal(journal, audit, leaf)
+    assert leaves(tmp_path, audit) == expected(recorded)
 
 
 def test_parquet_is_plain_and_private(tmp_path: Path) -> None:
