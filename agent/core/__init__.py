@@ -1,1 +1,1 @@
-"""The core: bytes and events in, commands out; no socket, file or clock, and the same source compiled or interpreted."""
+"""The core: bytes and events in, commands out. No socket, file or clock; compiled or interpreted from one source."""

@@ -23,8 +23,12 @@ class ServerData(Struct, frozen=True, gc=False):
     data: bytes
 
 
+class ClientEnded(Struct, frozen=True, gc=False):
+    """The client will send no more, but may still read."""
+
+
 class ClientGone(Struct, frozen=True, gc=False):
-    """The client closed its connection, or it broke; `reason` says how, for the record."""
+    """The connection with the client broke; `reason` says how, for the record."""
 
     reason: str
 
@@ -124,6 +128,7 @@ class Stop(Struct, frozen=True, gc=False):
 Event = (
     ClientData
     | ServerData
+    | ClientEnded
     | ClientGone
     | ServerGone
     | ClientSecured

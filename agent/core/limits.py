@@ -67,3 +67,6 @@ CREDENTIAL_LIFETIME: Final = 600.0
 
 VALUE_NESTING: Final = 8
 """Arrays and records within one another that a binary value is shown with; what is nested deeper is shown as bytes."""
+
+MAX_UNHEARD: Final = 1 * MIB
+"""Bytes of answers that are read on, for the record, after their client is gone; what goes on is cancelled then."""

@@ -63,6 +63,10 @@ class Canceller:
     def secured(self, stream: Stream) -> None:
         stream.send(self._request)
 
+    def ended(self, stream: Stream) -> None:
+        stream.abort()
+        self.lost(stream, "connection closed")
+
     def lost(self, stream: Stream, reason: str) -> None:
         self._finish()
 

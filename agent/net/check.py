@@ -50,6 +50,10 @@ class Check:
     def secured(self, stream: Stream) -> None:
         self._perform(self._login.secured(None if stream.tls is None else end_point(stream.tls)))
 
+    def ended(self, stream: Stream) -> None:
+        stream.abort()
+        self.lost(stream, "connection closed")
+
     def lost(self, stream: Stream, reason: str) -> None:
         if stream is self._stream:
             self._stream = None

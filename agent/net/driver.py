@@ -30,6 +30,7 @@ from agent.core.events import (
     Admitted,
     CancelAsked,
     ClientData,
+    ClientEnded,
     ClientGone,
     ClientSecured,
     Durable,
@@ -144,6 +145,13 @@ class Connection:
         else:
             self._server_tls = True
             self.feed(ServerSecured(None if tls is None else end_point(tls)))
+
+    def ended(self, stream: Stream) -> None:
+        if stream is self._client:
+            self.feed(ClientEnded())
+        else:
+            stream.abort()
+            self.lost(stream, "connection closed")
 
     def lost(self, stream: Stream, reason: str) -> None:
         if stream is self._client:

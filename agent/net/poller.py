@@ -11,6 +11,7 @@ from __future__ import annotations
 import select
 import selectors
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.python.failure import Failure
@@ -20,6 +21,7 @@ Reactor = Any
 
 READABLE = 1  # EPOLLIN
 WRITABLE = 4  # EPOLLOUT
+BROKEN = 8  # EPOLLERR: told of in any case, but a socket that waits for nothing else has to be watched for something
 
 BATCH = 256
 ROUNDS = 16
@@ -44,13 +46,16 @@ class _Selectors:
         return fileno
 
     def register(self, fd: int, events: int) -> None:
-        self._selector.register(fd, _to_selectors(events))
+        if wanted := _to_selectors(events):  # a selector can't watch for nothing but an error
+            self._selector.register(fd, wanted)
 
     def modify(self, fd: int, events: int) -> None:
-        self._selector.modify(fd, _to_selectors(events))
+        self.unregister(fd)
+        self.register(fd, events)
 
     def unregister(self, fd: int) -> None:
-        self._selector.unregister(fd)
+        with suppress(KeyError):
+            self._selector.unregister(fd)
 
     def poll(self, timeout: float, limit: int) -> list[tuple[int, int]]:
         ready = self._selector.select(timeout)[:limit]

@@ -8,7 +8,7 @@ from socket import SHUT_WR, socket
 from typing import Protocol
 
 from agent.core.limits import READ_SIZE
-from agent.net.poller import READABLE, WRITABLE, Poller
+from agent.net.poller import BROKEN, READABLE, WRITABLE, Poller
 
 _TLS_READ = 64 * 1024
 _buffer = bytearray(READ_SIZE)
@@ -23,8 +23,11 @@ class Owner(Protocol):
     def secured(self, stream: Stream) -> None:
         """The TLS handshake is done."""
 
+    def ended(self, stream: Stream) -> None:
+        """The peer will send no more, but may still read."""
+
     def lost(self, stream: Stream, reason: str) -> None:
-        """The peer closed, the connection broke, or TLS failed. The stream is closed by now."""
+        """The connection broke, or TLS failed. The stream is closed by now."""
 
     def drained(self, stream: Stream) -> None:
         """Everything that was sent has left, after `waiting` had been above zero."""
@@ -35,6 +38,7 @@ class Stream:
 
     __slots__ = (
         "_closing",
+        "_ended",
         "_incoming",
         "_outgoing",
         "_owner",
@@ -56,13 +60,14 @@ class Stream:
         self._queue: deque[bytes] = deque()
         self._reading = True
         self._closing = False
+        self._ended = False
         self._secured = False
         self._tls: ssl.SSLObject | None = None
         self._incoming = self._outgoing = _NO_BIO
         self.waiting = 0
         """Bytes that the kernel has not taken yet."""
         self.closed = False
-        poller.watch(self, READABLE)
+        self._watch()
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -128,9 +133,9 @@ class Stream:
         if events & WRITABLE:
             self._flush()
         if events & ~WRITABLE and not self.closed:
-            if self._reading:
+            if self._reading and not self._ended:
                 self._receive()
-            elif self._closing or events & ~(READABLE | WRITABLE):
+            elif events & ~(READABLE | WRITABLE):
                 self._lose("connection reset")
 
     def _receive(self) -> None:
@@ -142,7 +147,7 @@ class Stream:
             self._lose((error.strerror or str(error)).lower())
             return
         if size == 0:
-            self._lose("connection closed")
+            self._end()
             return
         data = bytes(_view[:size])
         if self._tls is None:
@@ -177,17 +182,15 @@ class Stream:
             return
         pieces: list[bytes] = []
         failure: str | None = None
+        ended = False
         try:
-            while True:
-                piece = self._tls.read(_TLS_READ)
-                if not piece:
-                    failure = "connection closed"
-                    break
+            while piece := self._tls.read(_TLS_READ):
                 pieces.append(piece)
+            ended = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
-            failure = "connection closed"
+            ended = True
         except ssl.SSLError as error:
             failure = _tls_reason(error)
         if self._outgoing.pending:
@@ -196,6 +199,18 @@ class Stream:
             self._owner.received(self, pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if failure is not None and not self.closed:
             self._lose(failure)
+        elif ended:
+            self._end()
+
+    def _end(self) -> None:
+        if self.closed or self._ended:
+            return
+        if self._tls is not None and not self._secured:
+            self._lose("connection closed")
+            return
+        self._ended = True
+        self._watch()
+        self._owner.ended(self)
 
     def _send(self, data: bytes) -> None:
         if not data or self.closed:
@@ -237,7 +252,8 @@ class Stream:
 
     def _watch(self) -> None:
         if not self.closed:
-            self._poller.watch(self, READABLE * self._reading | WRITABLE * (self.waiting > 0))
+            reading = self._reading and not self._ended
+            self._poller.watch(self, BROKEN | READABLE * reading | WRITABLE * (self.waiting > 0))
 
     def _lose(self, reason: str) -> None:
         if not self.closed:

@@ -85,9 +85,9 @@ _OWN_LOGIN: Final = (
     "check `upstream` and `password` of this resource in hoop.yaml; `hoopctl resources check` tries them"
 )
 
-# SQLSTATEs of a server's refusal that tell the client of the database's state rather than of the agent's login
-# (https://www.postgresql.org/docs/current/errcodes-appendix.html): they pass, all others become 08001.
-_PASSED_CLASSES: Final = ("53", "57", "55", "3D", "58", "XX")
+_AUTHORIZATION: Final = "28"
+"""SQLSTATE class of a refused login (https://www.postgresql.org/docs/current/errcodes-appendix.html): it is the agent's
+login, which the client can do nothing about, so the client gets 08001. Every other refusal passes as it is."""
 
 
 class ServerLogin:
@@ -209,7 +209,7 @@ class ServerLogin:
             return self._retry()
         found = fields(body)
         code = found.get("C", "08001")
-        own = code[:2] not in _PASSED_CLASSES
+        own = code.startswith(_AUTHORIZATION)
         return [Failed("08001" if own else code, found.get("M", "refused without a word"), _OWN_LOGIN if own else None)]
 
     def _authenticate(self, method: int, body: bytes) -> list[Step]:

@@ -56,6 +56,8 @@ class Replies:
         self.need: i64 = 0
         """How many of the session's records must be durable before what was read now may reach the client."""
         self.status: i64 = _IDLE
+        self.parting: str | None = None
+        """What the server said last, when that was why it ends the session."""
         self._ledger = ledger
         self._exchange = exchange
         self._inbox = Inbox()
@@ -152,8 +154,12 @@ class Replies:
         if tag in _ANY_TIME:
             return start
         request = self._exchange.head()
+        if tag == _ERROR:
+            found = fields(data[at + HEAD : end])
+            if found.get("V", found.get("S")) in ("FATAL", "PANIC"):
+                self.parting = found.get("M", "")
         if request is None:
-            if tag == _ERROR:  # the server says why it closes the connection
+            if tag == _ERROR:
                 return start
             if tag == _READY and self._exchange.skipping:
                 self._exchange.skipping = False

@@ -28,6 +28,7 @@ from agent.core.events import (
     Admitted,
     CancelAsked,
     ClientData,
+    ClientEnded,
     ClientGone,
     ClientSecured,
     Durable,
@@ -41,7 +42,7 @@ from agent.core.events import (
     ServerUnreachable,
     Stop,
 )
-from agent.core.limits import MAX_HELD, MAX_PASSWORD, MAX_STARTUP
+from agent.core.limits import MAX_HELD, MAX_PASSWORD, MAX_STARTUP, MAX_UNHEARD
 from agent.core.pg import login as server
 from agent.core.pg import startup
 from agent.core.pg.errors import error_response
@@ -109,6 +110,8 @@ class PgSession(Session):
         self._to_server = Gate()
         self._to_client = Gate()
         self._durable = 0
+        self._unheard: int | None = None
+        """Bytes of answers since nobody is there to read them."""
         self._reading = Reading(True, True)
 
     @property
@@ -164,6 +167,8 @@ class PgSession(Session):
             self._unreachable("08001", event.reason, None, out, now)
         elif isinstance(event, ServerGone):
             self._server_gone(event.reason, out, now)
+        elif isinstance(event, ClientEnded):
+            self._client_ended(out, now)
         elif isinstance(event, ClientGone):
             self._client_gone(event.reason, out, now)
         elif isinstance(event, JournalLost):
@@ -230,7 +235,9 @@ class PgSession(Session):
         self._secured = True
         self.state = GREETING
         if self._direct and event.alpn != startup.ALPN:
-            raise ProtocolError(f"direct TLS without ALPN (got {event.alpn or 'none'}, expected {startup.ALPN})")
+            # no word to who speaks another protocol: it could be made to take it for its own
+            self._close(out, f"direct TLS without ALPN (got {event.alpn or 'none'}, expected {startup.ALPN})")
+            return
         buffered, self._buffer = self._buffer, b""
         self._greeted(buffered, out)
 
@@ -340,10 +347,7 @@ class PgSession(Session):
                 )
             else:
                 self._to_server.hold(data, need)
-        if requests.terminated:
-            self._terminated(out, now)
-        else:
-            self._set_reading(out)
+        self._set_reading(out)
 
     def _answered(self, data: bytes, out: list[Command], now: int) -> None:
         replies, requests = self._replies, self._requests
@@ -365,10 +369,21 @@ class PgSession(Session):
                 )
             else:
                 self._to_client.hold(answer, need)
+            if self._unheard is not None:
+                self._nobody_listens(len(answer), out, now)
+                return
         if was_full and not requests.full():
             self._pump(requests, out, now)
         else:
             self._set_reading(out)
+
+    def _nobody_listens(self, size: int, out: list[Command], now: int) -> None:
+        """The client said goodbye and is gone: a short answer ends by itself, a long one is cancelled, as PostgreSQL
+        gives up when it can write no more."""
+        self._unheard = (self._unheard or 0) + size
+        if self._unheard > MAX_UNHEARD:
+            out.append(CancelServer(self._process, self._server_key))
+            self._close(out, "client terminated", now)
 
     def _released(self, count: int, out: list[Command], now: int) -> None:
         self._durable = max(self._durable, count)
@@ -380,10 +395,7 @@ class PgSession(Session):
             data = self._to_client.release(self._durable)
             if data:
                 out.append(SendClient(data))
-        if self._requests is not None and self._requests.terminated:
-            self._terminated(out, now)
-        else:
-            self._set_reading(out)
+        self._set_reading(out)
 
     def _set_reading(self, out: list[Command]) -> None:
         requests = self._requests
@@ -399,30 +411,41 @@ class PgSession(Session):
         return "?" if self._ledger is None else self._ledger.resource
 
     def _server_gone(self, reason: str, out: list[Command], now: int) -> None:
-        if self.state == RELAYING:
+        replies, requests = self._replies, self._requests
+        if self.state != RELAYING or replies is None or requests is None:
+            if self._login is not None:
+                self._steps(self._login.gone(reason), out, now)
+        elif requests.terminated:
+            self._close(out, "client terminated", now)
+        elif replies.parting is not None:
+            self._close(out, f"resource {self._resource()} ended the session: {replies.parting}", now)
+        else:
             told = f"resource {self._resource()} closed the connection: {reason}"
             self._fatal(out, now, "08006", told, "reconnect; what was not answered may or may not have run", told)
-        elif self._login is not None:
-            self._steps(self._login.gone(reason), out, now)
+
+    def _client_ended(self, out: list[Command], now: int) -> None:
+        """The client will send no more, but may still read: what it asked is answered, then the server closes."""
+        requests = self._requests
+        if self.state != RELAYING or requests is None:
+            self._close(out, "client gone: connection closed", now)
+        elif not requests.terminated:
+            requests.terminated = True
+            self._to_server.hold(_TERMINATE_SERVER, int(requests.need) if self._terms.strict else 0)
+            self._released(self._durable, out, now)
 
     def _client_gone(self, reason: str, out: list[Command], now: int) -> None:
         """The client went without a word. What it asked is cancelled, and what still waits for the disk never leaves:
-        nobody is there to want it."""
+        nobody is there to want it. After a goodbye it all runs, as it would without the agent."""
         replies, requests = self._replies, self._requests
         if self.state == RELAYING and replies is not None and requests is not None:
             if requests.terminated:
-                return  # it said goodbye: what it asked before that still runs, as it would without the agent
+                self._unheard = 0
+                return
             if replies.outstanding():
                 out.append(CancelServer(self._process, self._server_key))
             elif not self._to_server.size:
                 out.append(SendServer(_TERMINATE_SERVER))
         self._close(out, reason, now)
-
-    def _terminated(self, out: list[Command], now: int) -> None:
-        """The client said goodbye; what it asked before that leaves first."""
-        if self._to_server.size == 0:
-            out.append(SendServer(_TERMINATE_SERVER))
-            self._close(out, "client terminated", now)
 
     def _fatal(self, out: list[Command], now: int, code: str, what: str, hint: str | None, reason: str) -> None:
         """Tells the client why its session ends. What waited for the disk is withheld: it may not be recorded."""
