@@ -61,8 +61,8 @@ class Misbehaving:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        connection.settimeout(20)
         with contextlib.suppress(OSError), connection:
+            connection.settimeout(20)
             while True:
                 (length,) = struct.unpack("!I", exactly(connection, 4))
                 body = exactly(connection, length - 4)
