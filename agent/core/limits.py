@@ -20,6 +20,12 @@ times on its way to the journal; COPY data is not bound by this, it passes in sl
 MAX_SERVER_MESSAGE: Final = 64 * MIB
 """Bytes of one server message that has to be read whole (errors, notices, parameters); rows pass in slices."""
 
+MAX_ROW: Final = 0x3FFFFFFF
+"""Bytes of one row or piece of COPY data: PostgreSQL makes none larger (MaxAllocSize)."""
+
+MAX_WHOLE_ROW: Final = 256 * KIB
+"""Bytes of a row that is passed on only when it is there as a whole; larger ones pass in slices."""
+
 MAX_LOGIN_MESSAGE: Final = 30_000
 """Bytes of one server message before the agent is logged in; libpq's own bound is 30,000 for errors."""
 

@@ -104,6 +104,7 @@ class Connection:
         self._server_tls = False
         self.cancel_keys: list[bytes] = []
         self.timer: DelayedCall | None = None
+        self._login_timer: DelayedCall | None = None
 
     def begin(self, client: socket.socket) -> None:
         self._client = self.host.stream(client, self)
@@ -197,6 +198,7 @@ class Connection:
         elif isinstance(command, Connect):
             self._connect()
         elif isinstance(command, OfferCancel):
+            self._logged_in()
             self.host.offer_cancel(command.key, self)
         elif isinstance(command, Cancel):
             self._cancel(command.key)
@@ -242,6 +244,9 @@ class Connection:
             self._server.abort()
             self._server = None
         if self.resource is not None:
+            if self._login_timer is None:
+                timeout = self.resource.upstream.connect_timeout
+                self._login_timer = self.host.reactor.callLater(timeout, self._server_slow)
             self._dial = self.host.dial(self.resource, self._connected, self._unreachable)
 
     def _connected(self, connected: socket.socket) -> None:
@@ -252,6 +257,20 @@ class Connection:
     def _unreachable(self, reason: str) -> None:
         self._dial = None
         self.feed(ServerUnreachable(reason))
+
+    def _server_slow(self) -> None:
+        """connect_timeout bounds the whole login, as libpq's."""
+        if self._dial is not None:
+            self._dial.cancel()
+            self._dial = None
+        if self._server is not None:
+            self._server.abort()
+            self._server = None
+        self.feed(ServerUnreachable("timeout expired"))
+
+    def _logged_in(self) -> None:
+        if self._login_timer is not None and self._login_timer.active():
+            self._login_timer.cancel()
 
     def _secure_server(self) -> None:
         if self._server is None or self.resource is None:
@@ -290,6 +309,7 @@ class Connection:
         self.over = True
         if self.timer is not None and self.timer.active():
             self.timer.cancel()
+        self._logged_in()
         if self._cancelling is not None:
             return
         if self._dial is not None:

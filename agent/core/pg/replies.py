@@ -1,6 +1,7 @@
 """The server's messages once a session is under way: matched to what was asked, recorded, passed on.
 
-Rows and COPY data pass as whole slices of what arrived, their messages only counted; everything else is read.
+Rows and COPY data pass as whole slices of what arrived, their messages only counted, and unless they are huge never in
+parts, so that a client whose server is lost in mid-row can still be told; everything else is read.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from agent.core.commands import Command
-from agent.core.limits import MAX_SERVER_MESSAGE
+from agent.core.limits import MAX_ROW, MAX_SERVER_MESSAGE, MAX_WHOLE_ROW
 from agent.core.pg.errors import fields
 from agent.core.pg.exchange import (
     BIND,
@@ -96,6 +97,15 @@ class Replies:
             if tag == _DATA_ROW or tag == _COPY_DATA:
                 if rows is None:
                     raise ProtocolError(f"message of type {tag:#04x} out of turn")
+                if length > MAX_ROW:
+                    raise ProtocolError(f"row too large (got {length} bytes, expected at most {MAX_ROW})")
+                if at + 1 + length <= size:
+                    rows.rows += 1
+                    at += 1 + length
+                    continue
+                if length <= MAX_WHOLE_ROW:
+                    needed = 1 + length
+                    break
                 rows.rows += 1
                 at += HEAD
                 self._passing = length - 4
@@ -116,6 +126,10 @@ class Replies:
         self._sent.clear()
         self._ledger.bytes_out += len(answer)
         return answer
+
+    def within_message(self) -> bool:
+        """Whether the client got a message's beginning and not its end: nothing else may be told to it then."""
+        return self._passing > 0
 
     def outstanding(self) -> bool:
         """Whether the server works on something."""

@@ -451,11 +451,14 @@ class PgSession(Session):
         """Tells the client why its session ends. What waited for the disk is withheld: it may not be recorded."""
         farewell = error_response(code, what, hint, severity="FATAL")
         ledger, replies = self._ledger, self._replies
+        cut_off = False
         if self.state == RELAYING and ledger is not None and replies is not None:
-            replies.say(farewell, out, now)
+            cut_off = replies.within_message()
+            if not cut_off:
+                replies.say(farewell, out, now)
             if replies.outstanding():
                 out.append(CancelServer(self._process, self._server_key))
-        if self.state != SECURING:
+        if self.state != SECURING and not cut_off:
             out.append(SendClient(farewell))
         self._close(out, reason, now)
 
