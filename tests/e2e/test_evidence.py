@@ -193,6 +193,25 @@ def test_revocation_ends_live_sessions(make_agent: MakeAgent, pg18: Server) -> N
         psycopg.connect(agent.endpoint("app", "leaver").dsn())
 
 
+def test_revocation_in_the_middle_of_a_row(make_agent: MakeAgent, pg18: Server) -> None:
+    """A session that is ended while half a row is on its way ends there: no error message is put where the client
+    would read it as the rest of the row; what is recorded is what was received."""
+    agent = make_agent([resource(pg18)])
+    with connect(agent.endpoint("app", "leaver"), application_name="half a row") as wire:
+        wire.received.clear()
+        wire.send(query("SELECT repeat('x', 30000000) FROM generate_series(1, 5)"))
+        first = wire.exactly(1000)
+        agent.hoopctl("service-account", "revoke", "leaver")
+        received = first + wire.everything()
+    rest = received
+    while len(rest) >= 5 and (length := struct.unpack_from("!I", rest, 1)[0]) < len(rest):
+        assert rest[:1] in (b"T", b"D", b"E"), rest[:100]
+        rest = rest[length + 1 :]
+    assert b"FATAL" not in rest
+    session = ended(agent, "half a row")
+    assert content(agent, session["session_id"]).endswith(received)
+
+
 def test_kill(make_agent: MakeAgent, pg18: Server) -> None:
     """`sessions kill` ends a session, also one whose statement is running."""
     agent = make_agent([resource(pg18)])
