@@ -89,6 +89,9 @@ REPLIES: Final[dict[tuple[int, int], int]] = {
 }
 
 
+_LONGEST_COUNT: Final = 18  # digits; a count of rows is 64 bits
+
+
 class Prepared:
     """A prepared statement as the client made it: its text, secrets replaced, and its parameters' types."""
 
@@ -126,7 +129,7 @@ class Operation:
         """A CommandComplete: `SELECT 5`, `INSERT 0 1`, `CREATE TABLE`."""
         self.tags.append(tag)
         number = tag.rpartition(" ")[2]
-        if number.isdigit():
+        if len(number) <= _LONGEST_COUNT and number.isascii() and number.isdigit():
             self.tag_rows += int(number)
 
     def row_count(self) -> int:
@@ -160,6 +163,8 @@ class Request:
     def __init__(self, kind: i64, operation: Operation | None = None) -> None:
         self.kind: i64 = kind
         self.operation = operation
+        self.begins = False
+        """Whether the operation begins with this request."""
         self.name = ""
         self.made_statement: Prepared | None = None
         self.before_statement: Prepared | None = None
@@ -174,6 +179,10 @@ class Exchange:
     def __init__(self) -> None:
         self.statements: dict[str, Prepared] = {}
         self.portals: dict[str, Operation] = {}
+        self.made: dict[str, Operation] = {}
+        """The portals that the server has made in its transaction."""
+        self.stored: i64 = 0
+        """Characters of the prepared statements' text."""
         self.skipping = False
         """The server passes over everything up to the next Sync."""
         self.copying_in = False
@@ -247,29 +256,37 @@ class Exchange:
         passed.reverse()
         return passed
 
-    def bound(self) -> list[Operation]:
-        """The portals that the server has yet to make."""
-        return [
-            request.operation
-            for request in self._queue[self._head :]
-            if request.kind == BIND and request.operation is not None
-        ]
+    def transaction_over(self) -> list[Operation]:
+        """With a transaction the server drops its portals: forgets and returns those that it has made, not those that
+        are asked for behind its end."""
+        for name, operation in self.made.items():
+            if self.portals.get(name) is operation:
+                del self.portals[name]
+        gone = list(self.made.values())
+        self.made.clear()
+        return gone
+
+    def prepare(self, name: str, prepared: Prepared | None) -> None:
+        """The name stands for this statement from now on, or for none."""
+        before = self.statements.pop(name, None)
+        if before is not None:
+            self.stored -= len(before.statement)
+        if prepared is not None:
+            self.stored += len(prepared.statement)
+            self.statements[name] = prepared
 
     def undo(self, request: Request) -> None:
         """The server passed over this request: what it would have named means again what it meant before."""
         if request.kind == PARSE and self.statements.get(request.name) is request.made_statement:
-            if request.before_statement is None:
-                self.statements.pop(request.name, None)
-            else:
-                self.statements[request.name] = request.before_statement
+            self.prepare(request.name, request.before_statement)
         elif request.kind == BIND and self.portals.get(request.name) is request.operation:
             if request.before_portal is None:
                 self.portals.pop(request.name, None)
             else:
                 self.portals[request.name] = request.before_portal
         elif request.kind == CLOSE:
-            if request.before_statement is not None:
-                self.statements.setdefault(request.name, request.before_statement)
+            if request.before_statement is not None and request.name not in self.statements:
+                self.prepare(request.name, request.before_statement)
             if request.before_portal is not None:
                 self.portals.setdefault(request.name, request.before_portal)
 

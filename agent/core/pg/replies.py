@@ -14,7 +14,6 @@ from agent.core.commands import Command
 from agent.core.limits import MAX_ROW, MAX_SERVER_MESSAGE, MAX_WHOLE_ROW
 from agent.core.pg.errors import fields
 from agent.core.pg.exchange import (
-    BIND,
     COMPLETES,
     EXECUTE,
     FUNCTION,
@@ -97,6 +96,10 @@ class Replies:
             if tag == _DATA_ROW or tag == _COPY_DATA:
                 if rows is None:
                     raise ProtocolError(f"message of type {tag:#04x} out of turn")
+                if rows is not self._owner:
+                    self._cut(data[start:at], out, now)
+                    start = at
+                    self._owner_is(rows)
                 if length > MAX_ROW:
                     raise ProtocolError(f"row too large (got {length} bytes, expected at most {MAX_ROW})")
                 if at + 1 + length <= size:
@@ -147,6 +150,8 @@ class Replies:
         for request in self._exchange.drain():
             if request.operation is not None:
                 self._ledger.end(out, now, request.operation, "lost")
+            if request.before_portal is not None:
+                self._ledger.end(out, now, request.before_portal, "unfinished")
         for operation in self._exchange.portals.values():
             self._ledger.end(out, now, operation, "unfinished")
 
@@ -155,13 +160,11 @@ class Replies:
         head = self._exchange.head()
         if head is None or (head.kind != QUERY and head.kind != EXECUTE) or head.operation is None:
             return None
-        self._owner_is(head.operation)
         return head.operation
 
     def _owner_is(self, operation: Operation) -> None:
-        if self._owner is None:
-            self._owner = operation
-            self.need = max(self.need, operation.appended)
+        self._owner = operation
+        self.need = max(self.need, operation.appended)
 
     def _message(self, tag: i64, data: bytes, start: i64, at: i64, end: i64, out: list[Command], now: int) -> i64:
         """One message other than rows; returns where the bytes begin that have not been recorded yet."""
@@ -188,8 +191,7 @@ class Replies:
         if operation is not None and operation is not self._owner:
             self._cut(data[start:at], out, now)
             start = at
-            self._owner = operation
-            self.need = max(self.need, operation.appended)
+            self._owner_is(operation)
         if tag == _ERROR:
             if request.instead is not None:
                 self._cut(data[start:at], out, now)
@@ -226,9 +228,13 @@ class Replies:
             before = request.before_portal
             if before is not None and not before.ended and before not in self._finishing:
                 self._ledger.end(out, now, before, "unfinished")
+            if tag == _BIND_COMPLETE and request.operation is not None:
+                self._exchange.made[request.name] = request.operation
+            elif before is not None and self._exchange.made.get(request.name) is before:
+                del self._exchange.made[request.name]
         elif tag == _PARAMETER_DESCRIPTION:
             prepared = request.made_statement
-            if prepared is not None:
+            if prepared is not None and at + 2 <= end:
                 count = u16(data, at)
                 if at + 2 + 4 * count <= end:
                     prepared.types = [u32(data, at + 2 + 4 * i64(index)) for index in range(count)]
@@ -254,7 +260,7 @@ class Replies:
             if passed is request:
                 if operation is not None:
                     self._finishing.append(operation)
-            elif passed.kind == BIND and passed.operation is not None:
+            elif passed.begins and passed.operation is not None:
                 self._ledger.end(out, now, passed.operation, "skipped")
 
     def _ready(self, request: Request, data: bytes, start: i64, at: i64, end: i64, out: list[Command], now: int) -> i64:
@@ -263,14 +269,11 @@ class Replies:
         operation = request.operation
         if operation is not None:
             self._finishing.append(operation)
-        if self.status in _ENDS_PORTALS and self._exchange.portals:
-            waiting = self._exchange.bound()
-            for name, portal in list(self._exchange.portals.items()):
-                if portal not in waiting:
-                    del self._exchange.portals[name]
-                    if portal not in self._finishing:
-                        self._ledger.end(out, now, portal, "unfinished")
-        if self._finishing:
+        if self.status in _ENDS_PORTALS and self._exchange.made:
+            for portal in self._exchange.transaction_over():
+                if portal not in self._finishing:
+                    self._ledger.end(out, now, portal, "unfinished")
+        if self._finishing or self._owner is not None:
             self._cut(data[start:end], out, now)
             start = end
         self._owner = None

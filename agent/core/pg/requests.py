@@ -52,6 +52,9 @@ _LARGE_LIMIT: Final = 0x3FFFFFFF
 _SMALL_LIMIT: Final = 10_000
 """PostgreSQL's PQ_SMALL_MESSAGE_LIMIT, for messages that carry a name at most."""
 
+_LONGEST_NAME: Final = 63
+"""Bytes of a statement's or portal's name that PostgreSQL tells apart (NAMEDATALEN - 1)."""
+
 _FAILS = "hoopctl refused this statement"
 """No statement of PostgreSQL: it answers with a syntax error, in whose place the client gets the agent's own. So a
 refusal leaves transaction and pipeline as the server itself would."""
@@ -71,7 +74,6 @@ class Requests:
         self._inbox = Inbox()
         self._passing: i64 = 0
         self._dropping: i64 = 0
-        self._stored: i64 = 0
 
     def full(self) -> bool:
         """Whether the client has to wait until some of its requests are answered."""
@@ -173,15 +175,13 @@ class Requests:
         elif tag == _BIND:
             self._bind(data[at:end], out, now)
         elif tag == _EXECUTE:
-            self._execute(data[at : string_end(data, at)].decode("utf-8", "replace"), out, now)
+            self._execute(_name(data, at, end), out, now)
         elif tag == _SYNC:
             self._exchange.push(Request(SYNC))
         elif tag == _PARSE:
             self._parse(data[at:end])
         elif tag == _DESCRIBE or tag == _CLOSE:
-            if at + 1 >= end:
-                raise ProtocolError("invalid message format")
-            name = data[at + 1 : string_end(data, at + 1)].decode("utf-8", "replace")
+            name = _name(data, at + 1, end)
             if tag == _DESCRIBE:
                 self._describe(data[at] == 0x53, name)
             else:
@@ -205,12 +205,14 @@ class Requests:
         statement = data[at:stop].decode("utf-8", "replace")
         operation = self._ledger.begin(out, now, redact(statement), None)
         self._started(operation, only_reads(statement))
-        if not self._exchange.push(Request(QUERY, operation)):
+        request = Request(QUERY, operation)
+        request.begins = True
+        if not self._exchange.push(request):
             self._ledger.end(out, now, operation, "skipped")
 
     def _parse(self, body: bytes) -> None:
         stop = string_end(body, 0)
-        name = body[:stop].decode("utf-8", "replace")
+        name = _name(body, 0, len(body))
         query_end = string_end(body, stop + 1)
         statement = body[stop + 1 : query_end].decode("utf-8", "replace")
         types: list[int] = []
@@ -227,30 +229,26 @@ class Requests:
         request.made_statement = prepared
         request.before_statement = self._exchange.statements.get(name)
         if self._exchange.push(request):
-            self._remember(name, prepared, request.before_statement)
-
-    def _remember(self, name: str, prepared: Prepared, before: Prepared | None) -> None:
-        statements = self._exchange.statements
-        self._stored += len(prepared.statement) - (0 if before is None else len(before.statement))
-        if len(statements) >= MAX_PREPARED or self._stored > MAX_STATEMENT_STORE:
-            raise ProtocolError("too many prepared statements are open in this session", "53400")
-        statements[name] = prepared
+            self._exchange.prepare(name, prepared)
+            if len(self._exchange.statements) > MAX_PREPARED or self._exchange.stored > MAX_STATEMENT_STORE:
+                raise ProtocolError("too many prepared statements are open in this session", "53400")
 
     def _bind(self, body: bytes, out: list[Command], now: int) -> None:
         stop = string_end(body, 0)
-        portal = body[:stop].decode("utf-8", "replace")
+        portal = _name(body, 0, len(body))
         named = string_end(body, stop + 1)
-        name = body[stop + 1 : named].decode("utf-8", "replace")
+        name = _name(body, stop + 1, len(body))
         prepared = self._exchange.statements.get(name)
         if prepared is None:
             # made by SQL's PREPARE, or the server will say that there is none
-            prepared = Prepared(f'[prepared statement "{name}"]', [], False)
+            prepared = Prepared(f'[prepared statement "{_shown(name)}"]', [], False)
         parameters = bound(body, named + 1, prepared.types)
         if len(self._exchange.portals) >= MAX_PREPARED:
             raise ProtocolError("too many portals are open in this session", "53400")
         operation = self._ledger.begin(out, now, prepared.statement, parameters if parameters else None)
         self._started(operation, prepared.reads)
         request = Request(BIND, operation)
+        request.begins = True
         request.name = portal
         request.before_portal = self._exchange.portals.get(portal)
         if self._exchange.push(request):
@@ -259,16 +257,23 @@ class Requests:
             self._ledger.end(out, now, operation, "skipped")
 
     def _execute(self, portal: str, out: list[Command], now: int) -> None:
-        operation = self._exchange.portals.get(portal)
+        exchange = self._exchange
+        operation = exchange.portals.get(portal)
+        begins = operation is None
         if operation is None:
             # a cursor of SQL's DECLARE, or the server will say that there is none
-            operation = self._ledger.begin(out, now, f'[portal "{portal}"]', None)
+            operation = self._ledger.begin(out, now, f'[portal "{_shown(portal)}"]', None)
             self._started(operation, False)
         elif operation.ended or operation.finished:
-            operation = self._ledger.begin(out, now, operation.statement, operation.parameters)
-            self._exchange.portals[portal] = operation
+            again = self._ledger.begin(out, now, operation.statement, operation.parameters)
+            exchange.portals[portal] = again
+            if exchange.made.get(portal) is operation:
+                exchange.made[portal] = again
+            operation = again
             self._started(operation, False)
-        if not self._exchange.push(Request(EXECUTE, operation)) and not operation.ended:
+        request = Request(EXECUTE, operation)
+        request.begins = begins
+        if not exchange.push(request) and begins:
             self._ledger.end(out, now, operation, "skipped")
 
     def _describe(self, is_statement: bool, name: str) -> None:
@@ -289,8 +294,7 @@ class Requests:
         if not self._exchange.push(request):
             return
         if request.before_statement is not None:
-            self._stored -= len(request.before_statement.statement)
-            del self._exchange.statements[name]
+            self._exchange.prepare(name, None)
         if request.before_portal is not None:
             del self._exchange.portals[name]
 
@@ -300,8 +304,26 @@ class Requests:
         parameters = bound(body, 4, [])
         operation = self._ledger.begin(out, now, f"[function call {u32(body, 0)}]", parameters)
         self._started(operation, False)
-        if not self._exchange.push(Request(FUNCTION, operation)):
+        request = Request(FUNCTION, operation)
+        request.begins = True
+        if not self._exchange.push(request):
             self._ledger.end(out, now, operation, "skipped")
+
+
+def _name(data: bytes, at: i64, end: i64) -> str:
+    """The name of a statement or portal, in the String at `at` of a message that ends at `end`.
+
+    Byte for byte, whatever the client's encoding, and cut where the server cuts it: two names are equal here when they
+    are equal there. Raises ProtocolError when the String goes on past the message.
+    """
+    stop = string_end(data, at)
+    if stop >= end:
+        raise ProtocolError("invalid string in message (no terminating NUL byte)")
+    return data[at : min(stop, at + _LONGEST_NAME)].decode("latin-1")
+
+
+def _shown(name: str) -> str:
+    return name.encode("latin-1").decode("utf-8", "replace")
 
 
 def bound(body: bytes, at: i64, types: list[int]) -> tuple[str | None, ...]:
