@@ -36,22 +36,6 @@ class Owner(Protocol):
 class Stream:
     """A socket of the data path. Reads when told to, writes at once and keeps what the kernel doesn't take."""
 
-    __slots__ = (
-        "_closing",
-        "_ended",
-        "_incoming",
-        "_outgoing",
-        "_owner",
-        "_poller",
-        "_queue",
-        "_reading",
-        "_secured",
-        "_socket",
-        "_tls",
-        "closed",
-        "waiting",
-    )
-
     def __init__(self, poller: Poller, connected: socket, owner: Owner) -> None:
         connected.setblocking(False)
         self._socket = connected

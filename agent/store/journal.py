@@ -15,10 +15,10 @@ import queue
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from agent.core.journal.frame import HEADER, JournalDamage, first_leaf, frame, frames, header
 from agent.core.limits import MAX_RECORD, MIB
@@ -71,16 +71,14 @@ def _read(path: Path) -> tuple[int, list[bytes], int, bool]:
     return first, *frames(data)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sync:
+class _Sync(Struct, frozen=True):
     """Sync this segment: `count` records have been written with the last of it."""
 
     fd: int
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Close:
+class _Close(Struct, frozen=True):
     """A segment ended at `size` bytes; the next begins with `next_leaf`."""
 
     fd: int
@@ -89,8 +87,7 @@ class _Close:
     next_leaf: int
 
 
-@dataclass(frozen=True, slots=True)
-class _News:
+class _News(Struct, frozen=True):
     """What the thread has done: records durable, leaves in closed segments; or why it can't."""
 
     durable: int
@@ -118,13 +115,17 @@ class Journal:
         self._written = 0
         self._sync_time = 0.0
         self._handed_over = 0
+        self._syncing = False
+        self._sync_again = False
         self._spare: threading.Thread | None = None
         self._begin_segment()
-        self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._waker, False)
         self._work: queue.SimpleQueue[_Sync | _Close | None] = queue.SimpleQueue()
         self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
-        self._thread.start()
+        self._worker = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._worker.start()
 
     @classmethod
     def open(cls, directory: Path, segment_size: int = SEGMENT_SIZE) -> Journal:
@@ -187,13 +188,16 @@ class Journal:
         if at_once and self._sync_time < FAST_SYNC and not self._handed_over:
             begun = time.perf_counter()
             try:
-                os.fdatasync(self._fd)
+                _to_disk(self._fd)
             except OSError as error:
                 self._fail(error)
                 return
             self.durable = self._written
             self._took(time.perf_counter() - begun)
+        elif self._syncing:
+            self._sync_again = True  # one serves all that is written until it begins
         else:
+            self._syncing = True
             self._hand_over(_Sync(self._fd, self._written))
 
     def rotate(self) -> int:
@@ -205,11 +209,12 @@ class Journal:
         if self._offset > HEADER and self.failure is None:
             ended = _Close(self._fd, self._path, self._offset, self.next_leaf)
             try:
-                os.fdatasync(self._fd)  # before the next one exists: only the last segment may end in a torn record
+                _to_disk(self._fd)  # before the next one exists: only the last segment may end in a torn record
                 self._begin_segment()
             except OSError as error:
                 self._fail(error)
                 return self.first_live_leaf
+            self._syncing = True
             self._hand_over(_Sync(ended.fd, self._written))
             self._hand_over(ended)
         return self.first_live_leaf
@@ -217,11 +222,12 @@ class Journal:
     def collect(self) -> int:
         """How many of the appended records are durable by now. Sets `failure` when one can't be made so."""
         with suppress(BlockingIOError):
-            while os.read(self._wake, 4096):
-                pass
-        with suppress(queue.Empty):
-            while True:
-                self._learn(self._news.get_nowait())
+            os.read(self._wake, 4096)
+        while not self._news.empty():
+            self._learn(self._news.get())
+        if self._sync_again and not self._syncing:
+            self._sync_again = False
+            self.sync(at_once=False)
         return self.durable
 
     def wait(self) -> None:
@@ -230,12 +236,14 @@ class Journal:
         self.sync(at_once=False)
         while self.failure is None and self._handed_over:
             self._learn(self._news.get())
+            if not self._syncing:
+                self.sync(at_once=False)
 
     def close(self) -> None:
         """Writes what is left and releases the journal to other processes. Never raises: see `failure`."""
         self.wait()
         self._work.put(None)
-        self._thread.join()
+        self._worker.join()
         if self._spare is not None:
             self._spare.join()
         (self.directory / _SPARE).unlink(missing_ok=True)
@@ -261,7 +269,7 @@ class Journal:
         self._fd = os.open(spare, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self._offset = HEADER
         os.pwrite(self._fd, header(self.next_leaf), 0)
-        os.fdatasync(self._fd)
+        _to_disk(self._fd)
         spare.rename(self._path)
         _sync_directory(self.directory)
         self._spare = threading.Thread(target=_preallocate, args=(spare, self._segment_size), daemon=True)
@@ -273,6 +281,7 @@ class Journal:
 
     def _learn(self, news: _News) -> None:
         self._handed_over -= 1
+        self._syncing = self._syncing and not news.durable
         if news.failure is not None:
             self.failure = self.failure or news.failure
         elif self.failure is None:
@@ -289,7 +298,7 @@ class Journal:
                     pass
                 elif isinstance(work, _Sync):
                     begun = time.perf_counter()
-                    os.fdatasync(work.fd)
+                    _to_disk(work.fd)
                     self._took(time.perf_counter() - begun)
                     news = _News(work.count, 0)
                 else:
@@ -301,6 +310,15 @@ class Journal:
             self._news.put(news)
             with suppress(BlockingIOError):  # a full pipe wakes the reader just as well
                 os.write(self._waker, b"\0")
+
+
+def _to_disk(fd: int) -> None:
+    """Brings what was written to the disk itself; on macOS an fsync alone stops at the disk's own cache."""
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        fcntl.fcntl(fd, full)
+    else:
+        os.fdatasync(fd)
 
 
 def _write(fd: int, data: bytes, offset: int) -> int:

@@ -12,11 +12,12 @@ import re
 from typing import Final
 
 _BEGINS: Final = re.compile(
-    r"\s*(?:select|table|values|show|begin|start\s+transaction|rollback|abort)\b", re.IGNORECASE
+    r"\s*(?:select|table|values|show|begin|start\s+transaction|rollback|abort)\b", re.IGNORECASE | re.ASCII
 )
 _UNCLEAR: Final = ("\\", "--", "/*", '"', "&'", "into", "update", "share", "prepared", "execute")
-_DOLLAR: Final = re.compile(r"\$(?!\d)")
-_CALL: Final = re.compile(r"([\w.$]*)\s*\(")
+_DOLLAR: Final = re.compile(r"\$(?!\d)", re.ASCII)
+_SPACE: Final = " \t\n\r\v\f"
+_WORD: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$."
 _HARMLESS: Final = frozenset(
     (
         "abs all and any array as avg between by case cast ceil coalesce concat count date_part date_trunc "
@@ -40,4 +41,22 @@ def only_reads(statement: str) -> bool:
         return False
     if "$" in lower and _DOLLAR.search(lower) is not None:
         return False
-    return "(" not in lower or all(name == "" or name in _HARMLESS for name in _CALL.findall(lower))
+    return "(" not in statement or _calls_harmless(statement)
+
+
+def _calls_harmless(statement: str) -> bool:
+    """Whether what stands before every parenthesis is a word of SQL or a function known to only read, in time linear
+    in the statement's length."""
+    pieces = statement.split("(")
+    pieces.pop()
+    for piece in pieces:
+        called = piece.rstrip(_SPACE)
+        before = called.rstrip(_WORD)
+        name = called[len(before) :]
+        if name != "" and name.lower() not in _HARMLESS:
+            return False
+        if before[-1:] > "\x7f":
+            return False  # to PostgreSQL every byte past ASCII is part of a word
+        if name != "" and before.rstrip(_SPACE)[-1:] == ".":
+            return False  # a schema's function: `evil . lower (…)`
+    return True

@@ -14,8 +14,10 @@ from typing import Final
 REPLACEMENT: Final = "[secret]"
 
 _WORD: Final = re.compile(r"passw(?:or)?d\w*", re.IGNORECASE)
-_BETWEEN: Final = re.compile(r"(?:\s|--[^\n]{0,200}\n|/\*[^*]{0,200}\*/|\"){0,50}")
-_SEPARATOR: Final = re.compile(r":=|=|,|:|")
+_BETWEEN: Final = re.compile(r"(?:\s+|--[^\n]{0,200}\n|/\*[\s\S]{0,200}?\*/|\"){0,50}")
+_GOES_ON: Final = re.compile(r"[^\S\n]*\n\s*(?=')")
+_SEPARATOR: Final = re.compile(r":=|=>|=|,|:|")
+_NAMED: Final = re.compile(r"'(?=\s*,)|")
 _BARE: Final = re.compile(r"[^\s'\";&\\,()]+")
 _PREFIX: Final = re.compile(r"[eEnN]?(?='')|[eEnN]?(?=')|[uU]&(?=')|")
 _QUOTES: Final = re.compile(r"'+")
@@ -54,7 +56,7 @@ def _without_passwords(statement: str) -> str:
 
 def _value(statement: str, at: int) -> tuple[int, int] | None:
     """Where the value that belongs to the word ending at `at` begins and ends, inside its quotes."""
-    at = _skip(_BETWEEN, statement, at)
+    at = _skip(_BETWEEN, statement, _skip(_NAMED, statement, at))  # set_config('x.password', '…')
     separated = _skip(_SEPARATOR, statement, at)
     separator = statement[at:separated]
     at = separated
@@ -86,7 +88,11 @@ def _quoted(statement: str, start: int, opened: int, escaped: bool) -> tuple[int
     mark = "'" * (opened - start)
     if len(mark) > 1 and statement[opened : opened + 1] in ("", " ", ",", ")", ";"):
         return None  # an empty literal
-    return opened, _closing(statement, opened, mark, escaped)
+    end = _closing(statement, opened, mark, escaped)
+    # literals on lines of their own are one: 'a' \n 'b' is 'ab'
+    while (more := _GOES_ON.match(statement, end + len(mark))) is not None and statement.startswith(mark, more.end()):
+        end = _closing(statement, more.end() + len(mark), mark, escaped)
+    return opened, end
 
 
 def _closing(statement: str, at: int, mark: str, escaped: bool) -> int:
