@@ -1,4 +1,4 @@
-"""What tests of a PostgreSQL session are written with: messages of both sides, and sessions brought as far as wanted."""
+"""What tests of a PostgreSQL session are written with: messages of both sides, sessions brought as far as wanted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def msg(tag: str, body: bytes = b"") -> bytes:
     return tag.encode() + struct.pack("!I", len(body) + 4) + body
 
 
-def startup(minor: int = 0, major: int = 3, **parameters: str) -> bytes:
+def startup(*, minor: int = 0, major: int = 3, **parameters: str) -> bytes:
     words = b"".join(f"{name}\0{value}\0".encode() for name, value in parameters.items())
     return struct.pack("!IHH", len(words) + 9, major, minor) + words + b"\0"
 
@@ -155,10 +155,10 @@ def to_server(commands: Sequence[Command]) -> bytes:
     return b"".join(command.data for command in commands if isinstance(command, SendServer))
 
 
-def proving(**parameters: str) -> Talking:
+def proving() -> Talking:
     """A session whose client has sent its token."""
     talk = Talking()
-    talk.client(startup(**({"user": "u", "database": "prod"} | parameters)), msg("p", b"hoop_sa_x\0"))
+    talk.client(startup(user="u", database="prod"), msg("p", b"hoop_sa_x\0"))
     return talk
 
 
