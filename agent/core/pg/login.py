@@ -208,7 +208,7 @@ class ServerLogin:
         if self._may_retry() and self._use_tls == self._tls_first:
             return self._retry()
         found = fields(body)
-        code = found.get("C", "08001")
+        code = found.get("C") or "08001"
         own = code.startswith(_AUTHORIZATION)
         return [Failed("08001" if own else code, found.get("M", "refused without a word"), _OWN_LOGIN if own else None)]
 
@@ -234,9 +234,9 @@ class ServerLogin:
 
     def _sasl(self, method: int, body: bytes, password: str) -> list[Step]:
         try:
-            if method == 10:
+            if method == 10 and self._scram is None:
                 return self._sasl_begin(body, password)
-            if self._scram is None:
+            if method == 10 or self._scram is None:
                 return [Failed("08P01", "the server broke the protocol (SASL out of order)")]
             reply = body.decode("utf-8")
             if method == 11:
