@@ -92,10 +92,14 @@ class Dial:
             self._failed(self._reason)
             return
         family, address = self._addresses.pop(0)
-        self._socket = attempt = socket.socket(family, socket.SOCK_STREAM)
-        attempt.setblocking(False)
+        try:
+            self._socket = attempt = socket.socket(family, socket.SOCK_STREAM)
+            attempt.setblocking(False)
+            error = attempt.connect_ex(address)
+        except OSError as failure:  # no descriptor left, no such address family, a path that is too long
+            self._refused(_said(failure))
+            return
         self._timer = self._reactor.callLater(self._upstream.connect_timeout, self._refused, "timeout expired")
-        error = attempt.connect_ex(address)
         if error in (0, errno.EINPROGRESS):
             self._poller.watch(self, WRITABLE)
         else:
