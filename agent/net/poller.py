@@ -2,7 +2,7 @@
 
 Twisted's reactor spends more on dispatching an event than a statement's bytes cost to move. An epoll set is itself
 readable when one of its sockets is, so the data path has a set of its own, registered with the reactor as one reader:
-a batch of ready sockets costs one dispatch, and the end of a batch is where the journal is flushed for all of them.
+any number of ready sockets costs one dispatch, and where nothing more is ready the journal is flushed for them all.
 docs/decisions/0003 has the figures. Where there is no epoll, `selectors` does the same with kqueue.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 import selectors
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -25,7 +26,13 @@ BROKEN = 8  # EPOLLERR: told of in any case, but a socket that waits for nothing
 
 BATCH = 256
 ROUNDS = 16
-"""Batches taken in a row before the reactor gets its turn."""
+"""Batches taken in a row, as long as more is ready, before the journal is flushed."""
+
+PATIENCE = 0.001
+"""Seconds to wait for the next socket before the reactor gets its turn; epoll can't wait for less than a millisecond."""
+
+STAY = 0.01
+"""Seconds that the reactor, with its timers and the control API, waits at most while sockets keep being ready."""
 
 
 class Pollable(Protocol):
@@ -116,16 +123,32 @@ class Poller:
         return "data"
 
     def doRead(self) -> None:
-        for _ in range(ROUNDS):
-            events = self._set.poll(0, BATCH)
-            if not events:
+        """Serves what is ready; and while sockets keep becoming ready, stays, since the way through the reactor costs
+        more than a statement."""
+        leave = time.monotonic() + STAY
+        rounds = 0
+        wait = 0.0
+        while True:
+            events = self._set.poll(wait, BATCH)
+            if events:
+                self._serve(events)
+                rounds += 1
+                wait = 0.0
+                if rounds % ROUNDS:
+                    continue
+            elif wait:
                 return
-            sockets = self._sockets
-            for fd, what in events:
-                socket = sockets.get(fd)
-                if socket is not None:
-                    socket.ready(what)
             self._after_batch()
+            if time.monotonic() > leave:
+                return
+            wait = PATIENCE
+
+    def _serve(self, events: list[tuple[int, int]]) -> None:
+        sockets = self._sockets
+        for fd, what in events:
+            socket = sockets.get(fd)
+            if socket is not None:
+                socket.ready(what)
 
     def connectionLost(self, reason: Failure) -> None:
         self.close()

@@ -16,6 +16,7 @@ from ssl import SSLContext
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from agent.core import session as core_session
@@ -40,7 +41,7 @@ from agent.store import configuration as hoop_yaml
 from agent.store.control import open_database, ready_directory
 from agent.store.journal import Journal, JournalFailed
 from agent.store.recovery import closing_records
-from agent.store.secret import SecretError, resolve
+from agent.store.secret import resolve
 from schemas.configuration import Address, Configuration, PgResource, Tls
 from schemas.identity import Identity
 from schemas.records import Event
@@ -327,11 +328,10 @@ class Agent:
 
     def check(self, resource: str) -> Deferred[Mapping[str, object]]:
         found = self._admission.resources[resource]
-        try:
-            password = None if found.password is None else resolve(found.password)
-        except SecretError as error:
-            raise ControlError(502, error.message, error.hint) from error
-        return Check(self, found, login(found, password)).report
+        fetched: Deferred[str | None] = deferToThreadPool(
+            self.reactor, self.reactor.getThreadPool(), lambda: found.password and resolve(found.password)
+        )
+        return fetched.addCallback(lambda password: Check(self, found, login(found, password)).report)
 
     def issue(self, identity: Identity, resource: str) -> Mapping[str, object]:
         address = self._listeners.get("pg")

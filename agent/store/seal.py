@@ -259,7 +259,7 @@ def main() -> None:
     parser.add_argument("--audit", type=Path, required=True)
     parser.add_argument("--before-leaf", type=int, required=True)
     options = parser.parse_args()
-    os.nice(10)  # the agent's sessions come first
+    os.nice(19)  # the agent's sessions come first
     report = seal(options.journal, options.audit, options.before_leaf)
     print(msgspec.json.encode(report).decode(), flush=True)
 
