@@ -1,0 +1,88 @@
+"""Group commit: who waits for the disk is told, once, how far it has come."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.net.commit import Commit
+from agent.net.poller import Poller
+from agent.store.journal import Journal, JournalFailed
+from schemas.records import Event
+from tests.agent.net.loop import Loop, turn
+
+RECORD = Event(1, "test", None, None, "{}")
+
+
+class Waiter:
+    """A session that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+
+    def durable(self, count: int) -> None:
+        self.told.append(count)
+
+
+class House:
+    """A journal with its commit."""
+
+    def __init__(self, directory: Path) -> None:
+        self.poller = Poller(Loop(), lambda: self.commit.batch_done())
+        self.journal = Journal.open(directory)
+        self.failures: list[str] = []
+        self.commit = Commit(self.poller, self.journal, self.failures.append)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    yield made
+    made.commit.close()
+    made.journal.close()
+    made.poller.close()
+
+
+@pytest.mark.parametrize("sessions", [1, 2, 3, 20])
+def test_each_is_told_once(house: House, sessions: int) -> None:
+    """Every session that waits is told its last count once per batch, however many there are and whoever syncs."""
+    waiters = [Waiter() for _ in range(sessions)]
+    for number, waiter in enumerate(waiters):
+        house.commit.append_and_tell(RECORD, waiter, number)
+        house.commit.append_and_tell(RECORD, waiter, number + 1)
+    assert not any(waiter.told for waiter in waiters)
+    house.commit.batch_done()
+    turn(house.poller, lambda: all(waiter.told for waiter in waiters))
+    assert [waiter.told for waiter in waiters] == [[number + 1] for number in range(sessions)]
+    assert house.journal.durable == 2 * sessions
+
+
+def test_who_does_not_wait_is_not_told(house: House) -> None:
+    """Records that nobody waits for are written with the batch, and nobody is told."""
+    house.commit.append(RECORD)
+    house.commit.batch_done()
+    assert house.journal.appended == 1
+    assert house.failures == []
+
+
+def test_failure_is_told_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the journal can't be written that is told once, nobody is told `durable`, and what comes after is
+    refused."""
+    waiter = Waiter()
+    house.commit.append_and_tell(RECORD, waiter, 1)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pwrite", full)
+        house.commit.batch_done()
+        house.commit.batch_done()
+    assert waiter.told == []
+    assert len(house.failures) == 1
+    assert "No space left" in house.failures[0]
+    with pytest.raises(JournalFailed):
+        house.commit.append(RECORD)

@@ -1,0 +1,143 @@
+"""Streams: bytes in, bytes out, whatever the kernel takes at once."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from agent.net.poller import Poller
+from agent.net.stream import Stream
+from tests.agent.net.loop import Loop, turn
+
+
+class Owner:
+    """Notes what a stream tells."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.said: list[str] = []
+
+    def received(self, stream: Stream, data: bytes) -> None:
+        self.data += data
+
+    def secured(self, stream: Stream) -> None:
+        self.said.append("secured")
+
+    def lost(self, stream: Stream, reason: str) -> None:
+        self.said.append(reason)
+
+    def ended(self, stream: Stream) -> None:
+        self.said.append("ended")
+
+    def drained(self, stream: Stream) -> None:
+        self.said.append("drained")
+
+
+class Pair:
+    """A stream and the socket at its other end."""
+
+    def __init__(self) -> None:
+        self.poller = Poller(Loop(), lambda: None)
+        self.owner = Owner()
+        here, self.there = socket.socketpair()
+        self.there.settimeout(5)
+        self.stream = Stream(self.poller, here, self.owner)
+
+    def turn(self, times: int = 5) -> None:
+        for _ in range(times):
+            self.poller.doRead()
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    made = Pair()
+    yield made
+    made.stream.abort()
+    made.there.close()
+    assert len(made.poller) == 0
+    made.poller.close()
+
+
+def test_bytes_arrive(pair: Pair) -> None:
+    """What the peer sends is received, in order."""
+    pair.there.sendall(b"one")
+    turn(pair.poller, lambda: pair.owner.data == b"one")
+    pair.there.sendall(b"two")
+    turn(pair.poller, lambda: pair.owner.data == b"onetwo")
+
+
+def test_sent_at_once(pair: Pair) -> None:
+    """What the kernel takes leaves without waiting."""
+    pair.stream.send(b"hello")
+    assert pair.stream.waiting == 0
+    assert pair.there.recv(100) == b"hello"
+
+
+def drain(pair: Pair, size: int) -> bytes:
+    pair.there.setblocking(False)
+    got = bytearray()
+
+    def more() -> bool:
+        try:
+            got.extend(pair.there.recv(1 << 20))
+        except BlockingIOError:
+            pass
+        return len(got) >= size
+
+    turn(pair.poller, more)
+    return bytes(got)
+
+
+def test_partial_writes(pair: Pair) -> None:
+    """What the kernel doesn't take waits, leaves in order, and its leaving is told."""
+    data = bytes(range(256)) * 40_000
+    pair.stream.send(data)
+    pair.stream.send(b"the end")
+    assert pair.stream.waiting > 0
+    assert drain(pair, len(data) + 7) == data + b"the end"
+    pair.turn()
+    assert pair.stream.waiting == 0
+    assert pair.owner.said == ["drained"]
+
+
+def test_close_with_data_waiting(pair: Pair) -> None:
+    """A stream that is closed sends what waits first, takes nothing more, and tells nobody."""
+    data = bytes(10_000_000)
+    pair.stream.send(data)
+    pair.stream.close()
+    pair.stream.send(b"too late")
+    assert not pair.stream.closed
+    assert drain(pair, len(data)) == data
+    turn(pair.poller, lambda: pair.stream.closed)
+    assert pair.owner.said == []
+
+
+def test_abort(pair: Pair) -> None:
+    """An aborted stream is closed now, and tells nobody."""
+    pair.stream.send(bytes(10_000_000))
+    pair.stream.abort()
+    assert pair.stream.closed
+    assert pair.owner.said == []
+
+
+def test_peer_closes(pair: Pair) -> None:
+    """Bytes sent before the peer's last are received before the end is told, once; the other direction stays open."""
+    pair.there.sendall(b"last words")
+    pair.there.shutdown(socket.SHUT_WR)
+    turn(pair.poller, lambda: pair.owner.said)
+    pair.turn()
+    assert (pair.owner.data, pair.owner.said) == (b"last words", ["ended"])
+    pair.stream.send(b"answer")
+    assert pair.there.recv(100) == b"answer"
+
+
+def test_reading_stops_and_goes_on(pair: Pair) -> None:
+    """A stream that is told not to read leaves the bytes in the kernel."""
+    pair.stream.read(False)
+    pair.there.sendall(b"waits")
+    pair.turn()
+    assert pair.owner.data == b""
+    pair.stream.read(True)
+    turn(pair.poller, lambda: pair.owner.data == b"waits")
