@@ -29,7 +29,7 @@ ROUNDS = 16
 """Batches taken in a row, as long as more is ready, before the journal is flushed."""
 
 PATIENCE = 0.001
-"""Seconds to wait for the next socket before the reactor gets its turn; epoll can't wait for less than a millisecond."""
+"""Seconds to wait for the next socket before the reactor gets its turn; epoll can't wait for less."""
 
 STAY = 0.01
 """Seconds that the reactor, with its timers and the control API, waits at most while sockets keep being ready."""

@@ -329,7 +329,9 @@ class Agent:
     def check(self, resource: str) -> Deferred[Mapping[str, object]]:
         found = self._admission.resources[resource]
         fetched: Deferred[str | None] = deferToThreadPool(
-            self.reactor, self.reactor.getThreadPool(), lambda: found.password and resolve(found.password)
+            self.reactor,
+            self.reactor.getThreadPool(),
+            lambda: None if found.password is None else resolve(found.password),
         )
         return fetched.addCallback(lambda password: Check(self, found, login(found, password)).report)
 
