@@ -71,9 +71,8 @@ def test_let_in(house: House) -> None:
 def test_wrong_token_is_slowed(house: House) -> None:
     """A wrong token is recorded and refused later and later; a right one from there waits as well, then is let in."""
     for delay in (0.25, 0.5, 1.0):
-        before = sum(call.getTime() for call in house.loop.getDelayedCalls())
         client = house.prove("hoop_sa_wrong")
-        assert client.told == [] and before == 0
+        assert client.told == []
         house.loop.advance(delay)
         while not client.told:
             house.loop.advance(0.25)
