@@ -300,11 +300,11 @@ def test_backpressure_of_a_pipeline() -> None:
 def test_answers_of_long_pipelines_take_linear_time() -> None:
     """Ten thousand portals in one pipeline are answered in no time: a client can't stall the others."""
     talk = relaying(strict=False)
-    begun = time.perf_counter()
+    begun = time.process_time()
     talk.client(b"".join(parse("select 1") + bind(f"p{number}") + SYNC for number in range(10_000)))
     for _ in range(100):
         talk.server((PARSED + BOUND + ready()) * 100)
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5
     assert len(talk.ended()) == 10_000
 
 
