@@ -29,8 +29,8 @@ MAX_WHOLE_ROW: Final = 256 * KIB
 MAX_LOGIN_MESSAGE: Final = 30_000
 """Bytes of one server message before the agent is logged in; libpq's own bound is 30,000 for errors."""
 
-MAX_RECORD: Final = 80 * MIB
-"""Bytes of one journal record: a statement and its parameters as text and some room."""
+MAX_RECORD: Final = 257 * MIB
+"""Bytes of one journal record: a statement, binary parameters in four times their size as text, and some room."""
 
 RESPONSE_CHUNK: Final = 64 * KIB
 """Bytes of an answer that are gathered into one record when they arrive in small pieces."""
@@ -76,3 +76,9 @@ VALUE_NESTING: Final = 8
 
 MAX_UNHEARD: Final = 1 * MIB
 """Bytes of answers that are read on, for the record, after their client is gone; what goes on is cancelled then."""
+
+MAX_WELCOME: Final = 256 * KIB
+"""Bytes of parameters and notices that a server may send before it is ready; PostgreSQL's are under 1 KiB."""
+
+CLOSE_TIMEOUT: Final = 30.0
+"""Seconds for a client to take what it was still to be sent when its session is over."""

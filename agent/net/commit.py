@@ -10,7 +10,7 @@ from agent.net.poller import READABLE, Poller
 from agent.store.journal import Journal
 from schemas.records import Record
 
-AT_ONCE = 2
+AT_ONCE = 8
 """Sessions at most for which the sync is waited for: their servers work meanwhile. With more, others have work to
 do."""
 

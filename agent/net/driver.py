@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.base import DelayedCall
+from twisted.logger import Logger
 
 from agent.core.commands import (
     Append,
@@ -43,7 +44,7 @@ from agent.core.events import (
     ServerUnreachable,
     Stop,
 )
-from agent.core.limits import HIGH_WATER
+from agent.core.limits import CLOSE_TIMEOUT, HIGH_WATER
 from agent.core.session import Session
 from agent.net.canceller import Canceller
 from agent.net.commit import Commit
@@ -54,6 +55,8 @@ from agent.net.tls import TlsFailed, end_point, for_server
 from agent.store.journal import JournalFailed
 from schemas.configuration import PgResource
 from schemas.records import OperationStarted, SessionStarted
+
+_log = Logger()
 
 
 class Host(Protocol):
@@ -110,10 +113,24 @@ class Connection:
         self._client = self.host.stream(client, self)
 
     def feed(self, event: Event) -> None:
-        """Tells the session, and does what it wants done."""
-        commands = self.session.feed(event, self.host.now())
-        if commands:
-            self._perform(commands)
+        """Tells the session, and does what it wants done. A fault of ours ends this session and no other."""
+        try:
+            commands = self.session.feed(event, self.host.now())
+            if commands:
+                self._perform(commands)
+        except Exception as fault:
+            _log.error("a session fails on {event}: {fault!r}", event=type(event).__name__, fault=fault)
+            self._abandon(event)
+
+    def _abandon(self, event: Event) -> None:
+        """Ends a session that can't be trusted to end itself, telling the client if that still works."""
+        if not isinstance(event, Stop) and not self.over:
+            self.stop("XX000", "hoopctl: internal error, the session ends", "internal error")
+        if not self.over:
+            self._close()
+        for stream in (self._client, self._server):
+            if stream is not None:
+                stream.abort()
 
     def admit(self, admitted: Admitted, resource: PgResource) -> None:
         """The client's credential is good for this resource."""
@@ -319,4 +336,6 @@ class Connection:
             self._server.close()
         if self._client is not None:
             self._client.close()
+            if not self._client.closed:
+                self.host.reactor.callLater(CLOSE_TIMEOUT, self._client.abort)
         self.host.closed(self)

@@ -11,6 +11,7 @@ every Execute of it.
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import Final
 
@@ -90,6 +91,8 @@ REPLIES: Final[dict[tuple[int, int], int]] = {
 
 
 _LONGEST_COUNT: Final = 18  # digits; a count of rows is 64 bits
+
+_DEALLOCATE: Final = re.compile(r'\bdeallocate\s+(?:prepare\s+)?(?:"((?:[^"]|"")+)"|([^\s;"]+))', re.IGNORECASE)
 
 
 class Prepared:
@@ -189,6 +192,7 @@ class Exchange:
         """The server reads COPY data of an Execute: it ignores a Sync that comes before the data's end."""
         self._queue: list[Request] = []
         self._head: i64 = 0
+        self._ignored: i64 = 0
 
     def __len__(self) -> int:
         return len(self._queue) - self._head
@@ -221,12 +225,13 @@ class Exchange:
         if request.kind == COPY_END:
             self.copying_in = False
         elif request.kind == SYNC and self.copying_in:
+            self._ignored += 1
             return True
         self._queue.append(request)
         return True
 
     def copy_in_begins(self) -> None:
-        """The server answered an Execute with CopyInResponse: a Sync sent before the data's end isn't answered."""
+        """The server answered with CopyInResponse: a Sync sent before the data's end isn't answered."""
         kept = self._queue[: self._head + 1]
         ended = False
         for request in self._queue[self._head + 1 :]:
@@ -234,8 +239,30 @@ class Exchange:
                 ended = True
             if ended or request.kind != SYNC:
                 kept.append(request)
+            else:
+                self._ignored += 1
         self._queue = kept
         self.copying_in = not ended
+
+    def unasked_ready(self) -> bool:
+        """Whether a ReadyForQuery that answers nothing in the queue is in order: for a Sync that the server was thought
+        to ignore during a COPY, which failed before it read the Sync."""
+        if self.skipping:
+            self.skipping = False
+            return True
+        if self._ignored > 0:
+            self._ignored -= 1
+            return True
+        return False
+
+    def deallocated(self, statement: str, tag: str) -> None:
+        """SQL did away with prepared statements: their names mean nothing any more, or what SQL makes of them next."""
+        if tag in ("DEALLOCATE ALL", "DISCARD ALL"):
+            for name in list(self.statements):
+                self.prepare(name, None)
+        elif tag == "DEALLOCATE":
+            for quoted, plain in _DEALLOCATE.findall(statement):
+                self.prepare(quoted.replace('""', '"') if quoted else plain.lower(), None)
 
     def fail(self) -> list[Request]:
         """An error in the extended protocol: the server passes over everything up to the next Sync.

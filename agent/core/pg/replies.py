@@ -178,12 +178,13 @@ class Replies:
         if request is None:
             if tag == _ERROR:
                 return start
-            if tag == _READY and self._exchange.skipping:
-                self._exchange.skipping = False
+            if tag == _READY and self._exchange.unasked_ready():
                 return start
             raise ProtocolError(f"message of type {tag:#04x} with nothing asked")
         effect = REPLIES.get((int(request.kind), int(tag)))
         if effect is None:
+            if tag == _READY and self._exchange.unasked_ready():
+                return start
             raise ProtocolError(f"message of type {tag:#04x} in answer to request kind {request.kind}")
         operation = request.operation
         if tag == _ERROR and operation is None and request.kind == PARSE and request.instead is None:
@@ -220,7 +221,10 @@ class Replies:
         if tag == _COMMAND_COMPLETE or tag == _EMPTY_QUERY or tag == _FUNCTION_RESULT:
             if operation is not None:
                 if tag == _COMMAND_COMPLETE:
-                    operation.completed(data[at : end - 1].decode("utf-8", "replace"))
+                    completed = data[at : end - 1].decode("utf-8", "replace")
+                    operation.completed(completed)
+                    if completed.startswith("D") and self._exchange.statements:
+                        self._exchange.deallocated(operation.statement, completed)
                 operation.finished = now
                 if request.kind == EXECUTE:
                     self._finishing.append(operation)
@@ -238,7 +242,7 @@ class Replies:
                 count = u16(data, at)
                 if at + 2 + 4 * count <= end:
                     prepared.types = [u32(data, at + 2 + 4 * i64(index)) for index in range(count)]
-        elif tag == _COPY_IN and request.kind == EXECUTE:
+        elif tag == _COPY_IN:
             self._exchange.copy_in_begins()
 
     def _never_parsed(self, request: Request, out: list[Command], now: int) -> Operation | None:
@@ -266,6 +270,7 @@ class Replies:
     def _ready(self, request: Request, data: bytes, start: i64, at: i64, end: i64, out: list[Command], now: int) -> i64:
         """ReadyForQuery: what it answers is over, and with a transaction all of its portals."""
         self.status = data[at + HEAD] if end > at + HEAD else _IDLE
+        self._exchange.copying_in = False
         operation = request.operation
         if operation is not None:
             self._finishing.append(operation)

@@ -42,7 +42,7 @@ from agent.core.events import (
     ServerUnreachable,
     Stop,
 )
-from agent.core.limits import MAX_HELD, MAX_PASSWORD, MAX_STARTUP, MAX_UNHEARD
+from agent.core.limits import MAX_HELD, MAX_PASSWORD, MAX_STARTUP, MAX_UNHEARD, MAX_WELCOME
 from agent.core.pg import login as server
 from agent.core.pg import startup
 from agent.core.pg.errors import error_response
@@ -102,6 +102,7 @@ class PgSession(Session):
         self._negotiation = b""
         self._login: server.ServerLogin | None = None
         self._welcome: list[bytes] = []
+        self._welcome_size = 0
         self._process = 0
         self._server_key = b""
         self._ledger: Ledger | None = None
@@ -259,6 +260,8 @@ class PgSession(Session):
             raise ProtocolError(f"expected password response, got message type {self._buffer[0]}")
         if len(self._buffer) <= size:
             return
+        if self._buffer[size] != 0:
+            raise ProtocolError("invalid password packet (expected a terminating NUL)")
         credential = self._buffer[HEAD:size].decode("utf-8", "replace")
         self._buffer = self._buffer[size + 1 :]
         self.state = PROVING
@@ -289,6 +292,10 @@ class PgSession(Session):
                 out.append(Connect())
             elif isinstance(step, server.Tell):
                 self._welcome.append(step.data)
+                self._welcome_size += len(step.data)
+                if self._welcome_size > MAX_WELCOME:
+                    self._unreachable("08P01", f"it sent more than {MAX_WELCOME} bytes at login", None, out, now)
+                    return
             elif isinstance(step, server.Failed):
                 self._unreachable(step.code, step.message, step.hint, out, now)
             elif isinstance(step, server.Ready):
