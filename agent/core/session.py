@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mypy_extensions import trait
+from mypy_extensions import mypyc_attr
 
 from agent.core.commands import Command
 from agent.core.events import Event
 
 
-@trait
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Session:
     """Fed with what happens, answers with what to do.
 
@@ -17,9 +17,9 @@ class Session:
     """
 
     def feed(self, event: Event, now: int) -> list[Command]:
-        raise AssertionError("a trait: every protocol has its own")
+        raise AssertionError("every protocol has its own")
 
     @property
     def busy(self) -> bool:
         """Whether something runs that a stop should wait for."""
-        raise AssertionError("a trait: every protocol has its own")
+        raise AssertionError("every protocol has its own")

@@ -10,10 +10,6 @@ from agent.net.poller import READABLE, Poller
 from agent.store.journal import Journal
 from schemas.records import Record
 
-AT_ONCE = 8
-"""Sessions at most for which the sync is waited for: their servers work meanwhile. With more, others have work to
-do."""
-
 
 class Waiting(Protocol):
     """A session, as far as the disk is concerned."""
@@ -52,7 +48,7 @@ class Commit:
             waiting, self._waiting = self._waiting, {}
             journal.write()
             self._batches.append((journal.appended, waiting))
-            journal.sync(at_once=len(waiting) <= AT_ONCE)
+            journal.sync(at_once=True)
             self._tell(journal.durable)
         journal.write()
         if journal.failure is not None:

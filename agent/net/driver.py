@@ -47,22 +47,32 @@ from agent.core.events import (
 from agent.core.limits import CLOSE_TIMEOUT, HIGH_WATER
 from agent.core.session import Session
 from agent.net.canceller import Canceller
-from agent.net.commit import Commit
+from agent.net.commit import Waiting
 from agent.net.dial import Dial
 from agent.net.poller import Reactor
 from agent.net.stream import Owner, Stream
 from agent.net.tls import TlsFailed, end_point, for_server
 from agent.store.journal import JournalFailed
 from schemas.configuration import PgResource
-from schemas.records import OperationStarted, SessionStarted
+from schemas.records import OperationStarted, Record, SessionStarted
 
 _log = Logger()
+
+
+class Recorder(Protocol):
+    """Where records go; see agent.net.commit.Commit."""
+
+    def append(self, record: Record) -> None: ...
+
+    def append_and_tell(self, record: Record, session: Waiting, count: int) -> None: ...
 
 
 class Host(Protocol):
     """What a connection asks of the agent that it runs in."""
 
-    commit: Commit
+    @property
+    def commit(self) -> Recorder: ...
+
     reactor: Reactor
 
     def now(self) -> int: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import signal
@@ -422,6 +423,10 @@ def run(configuration: Configuration, ready: Callable[[str], None]) -> None:
         for name, address in listeners.items():
             ready(f"{name} {address.host}:{address.port}")
 
+    # What there is by now stays; what a statement leaves behind is freed without the collector's help.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     reactor.callWhenRunning(announce)
     reactor.run()
 

@@ -28,7 +28,8 @@ SEGMENT_SIZE = 16 * MIB
 """Bytes of a segment; small, because a new one is filled with zeros before it is used. A record may exceed it."""
 
 FAST_SYNC = 0.001
-"""Seconds that syncs may take, lately, to be waited for: below, waking a thread costs as much again."""
+"""Seconds that syncs may take, lately, to be waited for: below that, handing them to a thread and hearing from it costs
+more than it gains (docs/decisions/0002). What arrives meanwhile shares the next one."""
 
 _SPARE = "spare"
 

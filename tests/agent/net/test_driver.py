@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from socket import socketpair
 from typing import Any
 
 from agent.core.commands import Append, Close, Command, OfferCancel, SendClient
 from agent.core.events import ClientData, Event, JournalLost
 from agent.core.session import Session
 from agent.net.driver import Connection
+from agent.net.poller import Poller
+from agent.net.stream import Stream
 from agent.store.journal import JournalFailed
 from schemas.records import Event as Noted
 from tests.agent.net.loop import Loop
@@ -32,14 +36,17 @@ class Script(Session):
 
 
 class House:
-    """A host whose journal, streams and list of connections write down what is done with them."""
+    """A host that writes down what is recorded, sent and closed, in order: before each of its own words it reads what
+    the client got until then."""
 
     def __init__(self, fails_at: int = 0) -> None:
         self.done: list[str] = []
-        self.reactor = Loop()
+        self.reactor: Any = Loop()
         self.commit = self
         self.left = fails_at
-        self.waiting = 0
+        self.near, self.far = socketpair()
+        self.far.setblocking(False)
+        self.poller = Poller(self.reactor, lambda: None)
 
     def now(self) -> int:
         return 1
@@ -48,26 +55,30 @@ class House:
         self.left -= 1
         if self.left == 0:
             self.left = 1
+            self.hear()
             raise JournalFailed("disk full")
-        self.done.append("append")
+        self.note("append")
 
     def offer_cancel(self, key: bytes, connection: Connection) -> None:
-        self.done.append("offer")
+        self.note("offer")
 
     def closed(self, connection: Connection) -> None:
-        self.done.append("closed")
+        self.note("closed")
+        self.far.close()
+        self.poller.close()
 
-    def stream(self, connected: object, connection: object) -> House:
-        return self
+    def stream(self, connected: object, connection: Connection) -> Stream:
+        return Stream(self.poller, self.near, connection)
 
-    def send(self, data: bytes) -> None:
-        self.done.append(data.decode())
+    def note(self, word: str) -> None:
+        self.hear()
+        self.done.append(word)
 
-    def read(self, on: bool) -> None:
-        pass
-
-    def close(self) -> None:
-        self.done.append("close")
+    def hear(self) -> None:
+        with suppress(BlockingIOError):
+            while data := self.far.recv(100):
+                self.done.append(data.decode())
+            self.done.append("close")
 
 
 def connection(house: House, *answers: list[Command]) -> tuple[Connection, Script]:
