@@ -119,7 +119,7 @@ class Ring:
     def _interpreted(self) -> Path:
         """A copy of the installed packages with nothing compiled in it."""
         found = subprocess.run(
-            [self._words.python, "-c", "import agent; print(list(agent.__path__)[0])"],
+            [self._words.python, "-P", "-c", "import agent; print(list(agent.__path__)[0])"],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
@@ -215,7 +215,7 @@ def is_compiled(python: str) -> bool:
     """Whether `python` imports a compiled core."""
     code = "import agent.core.session as session; print(session.__file__)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([python, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([python, "-P", "-c", code], env=environment, capture_output=True, text=True, check=False)
     return done.stdout.strip().endswith(".so")
 
 

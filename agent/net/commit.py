@@ -10,6 +10,9 @@ from agent.net.poller import READABLE, Poller
 from agent.store.journal import Journal
 from schemas.records import Record
 
+LATER = 0.2
+"""Seconds until what nobody waits for is brought to the disk as well."""
+
 
 class Waiting(Protocol):
     """A session, as far as the disk is concerned."""
@@ -20,11 +23,15 @@ class Waiting(Protocol):
 class Commit:
     """Group commit: what a batch of sockets had appended is flushed once, and whoever waits for it is told once.
 
-    `failed` is called, once, when the journal can't be written any more.
+    `failed` is called, once, when the journal can't be written any more. Without `strict` (`audit.durability: group`)
+    nobody waits: everything is on the disk a moment later.
     """
 
-    def __init__(self, poller: Poller, journal: Journal, failed: Callable[[str], None]) -> None:
+    def __init__(self, poller: Poller, journal: Journal, failed: Callable[[str], None], strict: bool = True) -> None:
         self.journal = journal
+        self._strict = strict
+        self._later = False
+        self._closed = False
         self._failed = failed
         self._failure_told = False
         self._waiting: dict[Waiting, int] = {}
@@ -39,7 +46,8 @@ class Commit:
     def append_and_tell(self, record: Record, session: Waiting, count: int) -> None:
         """Adds a record; `session` is told `durable(count)` when it is on the disk. Raises JournalFailed."""
         self.journal.append(record)
-        self._waiting[session] = count
+        if self._strict:
+            self._waiting[session] = count
 
     def batch_done(self) -> None:
         """The sockets that were ready have been served: what they appended is written, and synced if anyone waits."""
@@ -53,6 +61,9 @@ class Commit:
         journal.write()
         if journal.failure is not None:
             self._fail(journal.failure)
+        elif not self._later and journal.durable < journal.appended:
+            self._later = True
+            self._poller.later(LATER, self._sync_later)
 
     def fileno(self) -> int:
         return self.journal.fileno()
@@ -64,7 +75,13 @@ class Commit:
             self._fail(self.journal.failure)
 
     def close(self) -> None:
+        self._closed = True
         self._poller.forget(self.journal.fileno())
+
+    def _sync_later(self) -> None:
+        self._later = False
+        if not self._closed:
+            self.journal.sync(at_once=False)
 
     def _tell(self, durable: int) -> None:
         batches = self._batches

@@ -113,6 +113,10 @@ class Poller:
             del self._sockets[fd]
             self._set.unregister(fd)
 
+    def later(self, seconds: float, what: Callable[[], None]) -> None:
+        """Has the reactor call this in so many seconds."""
+        self._reactor.callLater(seconds, what)
+
     def __len__(self) -> int:
         return len(self._sockets)
 

@@ -77,10 +77,11 @@ class Agent:
         self._listeners: dict[str, Address] = {}
         self._pg: Listener | None = None
         self._ports: list[control_http.Port] = []
+        self._strict = configuration.audit.durability == "strict"
         ready_directory(self._state)
         journal = Journal.open(self._state / "journal")
         self._poller = Poller(reactor, self._batch_done)
-        self.commit = Commit(self._poller, journal, self._journal_failed)
+        self.commit = Commit(self._poller, journal, self._journal_failed, self._strict)
         self._recovered(journal)
         self._database = open_database(self._state)
         self.accounts = Accounts(self._database, time.time)
@@ -199,7 +200,7 @@ class Agent:
             _log.error("the journal still cannot be written: {error}", error=error)
             self.reactor.callLater(REOPEN, self._reopen)
             return
-        self.commit = Commit(self._poller, journal, self._journal_failed)
+        self.commit = Commit(self._poller, journal, self._journal_failed, self._strict)
         self.note("journal reopened", None, None, {})
 
     # Clients
@@ -225,7 +226,7 @@ class Agent:
             tls=True,
             cancel_key=(secrets.randbits(31) | 1).to_bytes(4, "big") + secrets.token_bytes(32),
             kept=audit.responses,
-            strict=audit.durability == "strict",
+            strict=self._strict,
         )
         connection = Connection(self, PgSession(terms), address)
         self._connections.add(connection)
