@@ -1,4 +1,4 @@
-"""Compiles agent/core with mypyc; everything else is in setup.cfg.
+"""Compiles agent/core, and what every statement passes outside of it, with mypyc; everything else is in setup.cfg.
 
 Without a C compiler, or with HOOPCTL_PURE set, or when compiling fails, the same source is installed to be interpreted.
 """
