@@ -16,6 +16,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 from msgspec import Struct
@@ -37,13 +38,13 @@ _SPARE = "spare"
 class JournalBusy(Exception):
     """Another process writes this journal."""
 
-    hint = "is the agent running already? `hoopctl doctor` tells"
+    hint: ClassVar[str] = "is the agent running already? `hoopctl doctor` tells"
 
 
 class JournalFailed(Exception):
     """The journal can't be written: nothing may run, because nothing could be recorded."""
 
-    hint = "free space on the disk that holds `state`, or repair it; the agent goes on by itself"
+    hint: ClassVar[str] = "free space on the disk that holds `state`, or repair it; the agent goes on by itself"
 
 
 def segments(directory: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from struct import Struct
-from typing import Final
+from typing import ClassVar, Final
 
 from agent.core.limits import MAX_RECORD
 
@@ -28,6 +28,8 @@ _LENGTH = Struct("!I")
 
 class JournalDamage(Exception):
     """The journal's bytes are not what was written. `offset` is where, in the segment."""
+
+    hint: ClassVar[str] = "restore the file from a copy; if there is none, keep it for inquiry outside of the journal"
 
     def __init__(self, message: str, offset: int = 0) -> None:
         super().__init__(message)

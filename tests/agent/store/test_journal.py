@@ -151,3 +151,14 @@ def test_rotation_is_told(tmp_path: Path) -> None:
     assert read_segment(segments(tmp_path)[0], last=False)[0] == 0
     assert journal.rotate() == 1, "an empty segment is not rotated"
     journal.close()
+
+
+def test_errors_tell_what_to_do(tmp_path: Path) -> None:
+    """What keeps a journal from being opened carries a hint, compiled or not."""
+    journal = Journal.open(tmp_path)
+    with pytest.raises(JournalBusy) as busy:
+        Journal.open(tmp_path)
+    journal.close()
+    assert busy.value.hint
+    assert JournalFailed("x").hint
+    assert JournalDamage("x").hint
