@@ -33,6 +33,7 @@ FAST_SYNC = 0.001
 more than it gains (docs/decisions/0002). What arrives meanwhile shares the next one."""
 
 _SPARE = "spare"
+_ATTEMPTS = 100
 
 
 class JournalBusy(Exception):
@@ -372,6 +373,14 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _recover(directory: Path) -> tuple[int, int]:
+    """As `_recovered`, again where the sealing of an agent that is gone has deleted a segment under our eyes."""
+    for _ in range(_ATTEMPTS):
+        with suppress(FileNotFoundError):
+            return _recovered(directory)
+    return _recovered(directory)
+
+
+def _recovered(directory: Path) -> tuple[int, int]:
     """Cuts the last segment to its whole records. Returns the next leaf and how many torn bytes were cut off."""
     for leftover in (_SPARE, _SPARE + ".unfinished"):
         (directory / leftover).unlink(missing_ok=True)
