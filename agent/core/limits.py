@@ -32,9 +32,6 @@ MAX_LOGIN_MESSAGE: Final = 30_000
 MAX_RECORD: Final = 257 * MIB
 """Bytes of one journal record: a statement, binary parameters in four times their size as text, and some room."""
 
-RESPONSE_CHUNK: Final = 64 * KIB
-"""Bytes of an answer that are gathered into one record when they arrive in small pieces."""
-
 MAX_PENDING: Final = 65_536
 """Requests of a pipeline that wait for their answers; then the client is read no further until some arrive."""
 
@@ -46,9 +43,6 @@ READ_SIZE: Final = 256 * KIB
 
 HIGH_WATER: Final = 512 * KIB
 """Bytes waiting to be written to one peer before the other is read no further."""
-
-LOW_WATER: Final = 128 * KIB
-"""Bytes still waiting when reading goes on."""
 
 LOGIN_TIMEOUT: Final = 60.0
 """Seconds for a client to log in; PostgreSQL's default authentication_timeout."""

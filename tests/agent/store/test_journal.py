@@ -162,3 +162,23 @@ def test_errors_tell_what_to_do(tmp_path: Path) -> None:
     assert busy.value.hint
     assert JournalFailed("x").hint
     assert JournalDamage("x").hint
+
+
+def test_segment_sealed_while_recovering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sealing of an agent that is gone may delete a segment while the next agent recovers: its leaves go on."""
+    journal = Journal.open(tmp_path)
+    journal.append(event(0))
+    journal.close()
+    sealed = segments(tmp_path)[0]
+    stat = Path.stat
+
+    def deleted(path: Path, **options: bool) -> os.stat_result:
+        if path == sealed and sealed in sealed.parent.iterdir():
+            (tmp_path / "sealed.json").write_text('{"leaf": 1}')
+            sealed.unlink()
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", deleted)
+    journal = Journal.open(tmp_path)
+    assert journal.next_leaf == 1
+    journal.close()
