@@ -70,7 +70,7 @@ class Canceller:
     def lost(self, stream: Stream, reason: str) -> None:
         self._finish()
 
-    def drained(self, stream: Stream) -> None:
+    def pressed(self, stream: Stream) -> None:
         pass
 
     def _connected(self, connected: socket.socket) -> None:

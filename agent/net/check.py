@@ -59,7 +59,7 @@ class Check:
             self._stream = None
             self._perform(self._login.gone(reason))
 
-    def drained(self, stream: Stream) -> None:
+    def pressed(self, stream: Stream) -> None:
         pass
 
     def _connected(self, connected: socket.socket) -> None:

@@ -50,18 +50,21 @@ class Commit:
             self._waiting[session] = count
 
     def batch_done(self) -> None:
-        """The sockets that were ready have been served: what they appended is written, and synced if anyone waits."""
-        journal = self.journal
-        while self._waiting:
+        """The sockets that were ready have been served: what they appended is written, what they send leaves then, and
+        what was written is synced if anyone waits. So nothing leaves that the agent's end could make unrecorded."""
+        journal, poller = self.journal, self._poller
+        journal.write()
+        while self._waiting and journal.failure is None:
+            poller.send()
             waiting, self._waiting = self._waiting, {}
-            journal.write()
             self._batches.append((journal.appended, waiting))
             journal.sync(at_once=True)
             self._tell(journal.durable)
-        journal.write()
+            journal.write()
         if journal.failure is not None:
             self._fail(journal.failure)
-        elif not self._later and journal.durable < journal.appended:
+        poller.send()
+        if journal.failure is None and not self._later and journal.durable < journal.appended:
             self._later = True
             self._poller.later(LATER, self._sync_later)
 
@@ -92,4 +95,6 @@ class Commit:
     def _fail(self, failure: str) -> None:
         if not self._failure_told:
             self._failure_told = True
+            self._poller.withhold()  # what follows is known to be recorded, or tells that nothing can be
+            self._waiting.clear()
             self._failed(failure)

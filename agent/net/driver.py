@@ -188,7 +188,7 @@ class Connection:
             self._server = None
             self.feed(ServerGone(reason))
 
-    def drained(self, stream: Stream) -> None:
+    def pressed(self, stream: Stream) -> None:
         self._throttle()
 
     # Commands
@@ -243,18 +243,12 @@ class Connection:
             self.host.commit.append(record)
 
     def _send_client(self, data: bytes) -> None:
-        client = self._client
-        if client is not None:
-            client.send(data)
-            if client.waiting > HIGH_WATER:
-                self._throttle()
+        if self._client is not None:
+            self._client.send(data)
 
     def _send_server(self, data: bytes) -> None:
-        server = self._server
-        if server is not None:
-            server.send(data)
-            if server.waiting > HIGH_WATER:
-                self._throttle()
+        if self._server is not None:
+            self._server.send(data)
 
     def _throttle(self) -> None:
         """Reads of each side only as fast as the other side and the session take it."""

@@ -34,12 +34,23 @@ PATIENCE = 0.001
 STAY = 0.01
 """Seconds that the reactor, with its timers and the control API, waits at most while sockets keep being ready."""
 
+MAX_UNSENT = 1 << 20
+"""Bytes that wait for the end of a batch; more of them end it."""
+
 
 class Pollable(Protocol):
     def fileno(self) -> int: ...
 
     def ready(self, events: int) -> None:
         """Never raises. `events` has READABLE, WRITABLE, or whatever else an error sets."""
+
+
+class Sender(Protocol):
+    def send_now(self) -> None:
+        """Sends what waited for the end of the batch. Never raises."""
+
+    def withhold(self) -> None:
+        """Drops it instead."""
 
 
 class _Selectors:
@@ -81,7 +92,7 @@ def _to_selectors(events: int) -> int:
 
 class Poller:
     """A reader of the reactor (IReadDescriptor). `after_batch` is called when the sockets that were ready have been
-    served."""
+    served, and soon after anything is to be sent outside of a batch; it is to call `send` or `withhold`."""
 
     def __init__(self, reactor: Reactor, after_batch: Callable[[], None]) -> None:
         self._set = select.epoll() if hasattr(select, "epoll") else _Selectors()
@@ -89,6 +100,11 @@ class Poller:
         self._events: dict[int, int] = {}
         self._after_batch = after_batch
         self._reactor = reactor
+        self._senders: list[Sender] = []
+        self.unsent = 0
+        """Bytes that wait for the end of the batch."""
+        self._serving = False
+        self._called_later = False
         reactor.addReader(self)
 
     def watch(self, socket: Pollable, events: int) -> None:
@@ -112,6 +128,33 @@ class Poller:
         if self._events.pop(fd, 0):
             del self._sockets[fd]
             self._set.unregister(fd)
+
+    def send_later(self, sender: Sender) -> None:
+        """Has the sender's `send_now` called at the end of the batch. It adds the bytes that it is about to send to
+        `unsent`."""
+        self._senders.append(sender)
+        if not self._serving and not self._called_later:
+            self._called_later = True
+            self._reactor.callLater(0, self._batch_of_none)
+
+    def send(self) -> None:
+        """Has everything sent that waits for the end of the batch."""
+        while self._senders:
+            senders, self._senders = self._senders, []
+            self.unsent = 0
+            for sender in senders:
+                sender.send_now()
+
+    def withhold(self) -> None:
+        """Has everything dropped that waits for the end of the batch."""
+        senders, self._senders = self._senders, []
+        self.unsent = 0
+        for sender in senders:
+            sender.withhold()
+
+    def _batch_of_none(self) -> None:
+        self._called_later = False
+        self._after_batch()
 
     def later(self, seconds: float, what: Callable[[], None]) -> None:
         """Has the reactor call this in so many seconds."""
@@ -138,7 +181,7 @@ class Poller:
                 self._serve(events)
                 rounds += 1
                 wait = 0.0
-                if rounds % ROUNDS:
+                if rounds % ROUNDS and self.unsent < MAX_UNSENT:
                     continue
             elif wait:
                 return
@@ -149,10 +192,12 @@ class Poller:
 
     def _serve(self, events: list[tuple[int, int]]) -> None:
         sockets = self._sockets
+        self._serving = True
         for fd, what in events:
             socket = sockets.get(fd)
             if socket is not None:
                 socket.ready(what)
+        self._serving = False
 
     def connectionLost(self, reason: Failure) -> None:
         self.close()

@@ -24,7 +24,8 @@ from agent.core import session as core_session
 from agent.core.commands import Prove
 from agent.core.limits import CREDENTIAL_LIFETIME, LOGIN_TIMEOUT, MAX_UNPROVEN
 from agent.core.pg.errors import error_response
-from agent.core.pg.session import PgSession, Terms
+from agent.core.pg.greeting import Terms
+from agent.core.pg.session import PgSession
 from agent.identity import authority
 from agent.identity.accounts import Accounts
 from agent.net import control_http, tls

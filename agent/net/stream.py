@@ -7,7 +7,7 @@ from collections import deque
 from socket import SHUT_WR, socket
 from typing import Protocol
 
-from agent.core.limits import READ_SIZE
+from agent.core.limits import HIGH_WATER, READ_SIZE
 from agent.net.poller import BROKEN, READABLE, WRITABLE, Poller
 
 _TLS_READ = 64 * 1024
@@ -29,18 +29,21 @@ class Owner(Protocol):
     def lost(self, stream: Stream, reason: str) -> None:
         """The connection broke, or TLS failed. The stream is closed by now."""
 
-    def drained(self, stream: Stream) -> None:
-        """Everything that was sent has left, after `waiting` had been above zero."""
+    def pressed(self, stream: Stream) -> None:
+        """`waiting` has come above HIGH_WATER, or back to zero."""
 
 
 class Stream:
-    """A socket of the data path. Reads when told to, writes at once and keeps what the kernel doesn't take."""
+    """A socket of the data path. Reads when told to; what it is to send leaves at the end of the poller's batch, when
+    what was recorded in it is written, and it keeps what the kernel doesn't take."""
 
     def __init__(self, poller: Poller, connected: socket, owner: Owner) -> None:
         connected.setblocking(False)
         self._socket = connected
         self._poller = poller
         self._owner = owner
+        self._fresh: list[bytes] = []
+        self._asked = False
         self._queue: deque[bytes] = deque()
         self._reading = True
         self._closing = False
@@ -74,17 +77,38 @@ class Stream:
         self._handshake()
 
     def send(self, data: bytes) -> None:
-        """Sends now what the kernel takes now, the rest when it can."""
+        """Sends this at the end of the batch, as far as the kernel takes it then, the rest when it can."""
         if self.closed or self._closing:
             return
-        if self._tls is not None:
-            try:
-                self._tls.write(data)
-            except ssl.SSLError as error:
-                self._lose(_tls_reason(error))
-                return
-            data = self._outgoing.read()
-        self._send(data)
+        self._fresh.append(data)
+        self._poller.unsent += len(data)
+        if not self._asked:
+            self._asked = True
+            self._poller.send_later(self)
+
+    def send_now(self) -> None:
+        self._asked = False
+        if self._fresh and not self.closed:
+            data = self._fresh[0] if len(self._fresh) == 1 else b"".join(self._fresh)
+            self._fresh.clear()
+            if self._tls is not None:
+                try:
+                    self._tls.write(data)
+                except ssl.SSLError as error:
+                    self._lose(_tls_reason(error))
+                    return
+                data = self._outgoing.read()
+            self._send(data)
+            if self.waiting > HIGH_WATER and not self._closing:
+                self._owner.pressed(self)
+        if self._closing:
+            self._finish()
+
+    def withhold(self) -> None:
+        self._asked = False
+        self._fresh.clear()
+        if self._closing:
+            self._finish()
 
     def read(self, on: bool) -> None:
         """Goes on or stops reading."""
@@ -96,18 +120,12 @@ class Stream:
         """Closes when what was sent has left; nothing is read any more."""
         if self.closed or self._closing:
             return
-        if self._tls is not None and self._secured:
-            try:
-                self._tls.unwrap()
-            except (ssl.SSLError, ValueError):
-                pass  # the peer's own close_notify is not waited for
-            self._send(self._outgoing.read())
         self._closing = True
         self._reading = False
-        if self.waiting:
+        if self._fresh:
             self._watch()
         else:
-            self._close()
+            self._finish()
 
     def abort(self) -> None:
         """Closes now."""
@@ -142,6 +160,21 @@ class Stream:
                 self._decrypt()
             else:
                 self._handshake()
+
+    def _finish(self) -> None:
+        """Everything that was to be sent is on its way: the rest of closing."""
+        if self.closed:
+            return
+        if self._tls is not None and self._secured:
+            try:
+                self._tls.unwrap()
+            except (ssl.SSLError, ValueError):
+                pass  # the peer's own close_notify is not waited for
+            self._send(self._outgoing.read())
+        if self.waiting:
+            self._watch()
+        else:
+            self._close()
 
     def _handshake(self) -> None:
         if self._tls is None:
@@ -229,10 +262,11 @@ class Stream:
                 return
             self._queue.popleft()
         if self._closing:
-            self._close()
+            if not self._fresh:
+                self._close()
             return
         self._watch()
-        self._owner.drained(self)
+        self._owner.pressed(self)
 
     def _watch(self) -> None:
         if not self.closed:
@@ -250,6 +284,7 @@ class Stream:
         if self.closed:
             return
         self.closed = True
+        self._fresh.clear()
         self._queue.clear()
         self.waiting = 0
         self._poller.forget(self._socket.fileno())

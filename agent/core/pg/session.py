@@ -11,15 +11,12 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from agent.core.commands import (
-    Cancel,
     CancelServer,
     Close,
     Command,
     Connect,
     OfferCancel,
-    Prove,
     Reading,
-    SecureClient,
     SecureServer,
     SendClient,
     SendServer,
@@ -42,50 +39,26 @@ from agent.core.events import (
     ServerUnreachable,
     Stop,
 )
-from agent.core.limits import MAX_HELD, MAX_PASSWORD, MAX_STARTUP, MAX_UNHEARD, MAX_WELCOME
+from agent.core.limits import MAX_HELD, MAX_UNHEARD, MAX_WELCOME
 from agent.core.pg import login as server
-from agent.core.pg import startup
 from agent.core.pg.errors import error_response
 from agent.core.pg.exchange import Exchange
 from agent.core.pg.gate import Gate
+from agent.core.pg.greeting import BEFORE, GREETING, PROVING, SECURING, Greeting, Terms
 from agent.core.pg.ledger import Ledger
-from agent.core.pg.messages import AUTHENTICATION, BACKEND_KEY_DATA, HEAD, PASSWORD, READY, ProtocolError, message, u32
+from agent.core.pg.messages import AUTHENTICATION, BACKEND_KEY_DATA, READY, ProtocolError, message
 from agent.core.pg.replies import Replies
 from agent.core.pg.requests import Requests
 from agent.core.session import Session
 
-GREETING: Final = "greeting"
-SECURING: Final = "securing"
-ASKED_PASSWORD: Final = "password"
-PROVING: Final = "proving"
 CONNECTING: Final = "connecting"
 RELAYING: Final = "relaying"
 OVER: Final = "over"
 
 _TERMINATE_SERVER: Final = b"X\0\0\0\x04"
-_ASK_PASSWORD: Final = message(AUTHENTICATION, (3).to_bytes(4, "big"))
 _AUTHENTICATED: Final = message(AUTHENTICATION, (0).to_bytes(4, "big"))
 _SHORT_KEY: Final = 4
 _IDLE: Final = 0x49  # I
-
-
-class Terms:
-    """What a session is to know of the agent that it runs in.
-
-    `private` says that nobody can listen between client and agent even without TLS; `tls` that the agent can do TLS;
-    `cancel_key` is 4 bytes of process number and 32 of secret; `kept` is `audit.responses`; `strict` is
-    `audit.durability`.
-    """
-
-    def __init__(
-        self, client_address: str, private: bool, tls: bool, cancel_key: bytes, kept: int, strict: bool
-    ) -> None:
-        self.client_address = client_address
-        self.private = private
-        self.tls = tls
-        self.cancel_key = cancel_key
-        self.kept = kept
-        self.strict = strict
 
 
 class PgSession(Session):
@@ -94,12 +67,7 @@ class PgSession(Session):
     def __init__(self, terms: Terms) -> None:
         self.state = GREETING
         self._terms = terms
-        self._secured = False
-        self._direct = False
-        self._buffer = b""
-        self._minor = 0
-        self._wish: startup.Wish | None = None
-        self._negotiation = b""
+        self._greeting = Greeting(terms)
         self._login: server.ServerLogin | None = None
         self._welcome: list[bytes] = []
         self._welcome_size = 0
@@ -111,6 +79,7 @@ class PgSession(Session):
         self._to_server = Gate()
         self._to_client = Gate()
         self._durable = 0
+        self._server_lost: str | None = None
         self._unheard: int | None = None
         """Bytes of answers since nobody is there to read them."""
         self._reading = Reading(True, True)
@@ -183,96 +152,23 @@ class PgSession(Session):
     # Before the client is let in
 
     def _greeted(self, data: bytes, out: list[Command]) -> None:
-        self._buffer += data
-        if self.state == ASKED_PASSWORD:
-            self._password(out)
-        elif self.state == GREETING:
-            self._greeting(out)
-        elif len(self._buffer) > MAX_STARTUP:
-            raise ProtocolError(f"got {len(self._buffer)} bytes before the login was answered")
-
-    def _greeting(self, out: list[Command]) -> None:
-        if not self._secured and self._buffer[:1] == bytes((startup.TLS_HANDSHAKE,)) and self._terms.tls:
-            self._direct = True
-            self._secure(out, self._buffer)
-            return
-        found = startup.request(self._buffer)
-        if found is None:
-            return
-        request, size = found
-        rest = self._buffer[size:]
-        self._buffer = b""
-        if isinstance(request, startup.TlsRequest):
-            self._encryption_asked(rest)
-            if self._terms.tls:
-                out.append(SendClient(b"S"))
-                self._secure(out, b"")
-            else:
-                out.append(SendClient(b"N"))
-        elif isinstance(request, startup.GssRequest):
-            self._encryption_asked(rest)
-            out.append(SendClient(b"N"))
-        elif isinstance(request, startup.CancelRequest):
-            out.append(Cancel(request.key))
-            self._close(out, "cancel request")
-        else:
-            self._begin(request, out)
-            self._greeted(rest, out)
-
-    def _encryption_asked(self, rest: bytes) -> None:
-        if self._secured:
-            raise ProtocolError("encryption requested a second time")
-        if rest:
-            raise ProtocolError(
-                f"received unencrypted data behind the request for encryption (got {len(rest)} bytes, expected none)"
-            )
-
-    def _secure(self, out: list[Command], received: bytes) -> None:
-        self._buffer = b""
-        self.state = SECURING
-        out.append(SecureClient(received))
+        self._greeting.received(data, out)
+        self._greet(out)
 
     def _client_secured(self, event: ClientSecured, out: list[Command]) -> None:
-        self._secured = True
-        self.state = GREETING
-        if self._direct and event.alpn != startup.ALPN:
-            # no word to who speaks another protocol: it could be made to take it for its own
-            self._close(out, f"direct TLS without ALPN (got {event.alpn or 'none'}, expected {startup.ALPN})")
-            return
-        buffered, self._buffer = self._buffer, b""
-        self._greeted(buffered, out)
+        self._greeting.secured(event.alpn, out)
+        self._greet(out)
 
-    def _begin(self, request: startup.StartupMessage, out: list[Command]) -> None:
-        self._minor = min(request.minor, startup.NEWEST_MINOR)
-        self._wish = startup.wish(request)
-        if not (self._secured or self._terms.private):
-            raise ProtocolError(
-                "hoopctl takes a token only over TLS; connect with sslmode=require or stronger", "28000"
-            )
-        self.state = ASKED_PASSWORD
-        out.append(SendClient(startup.negotiation(request) + _ASK_PASSWORD))
-
-    def _password(self, out: list[Command]) -> None:
-        if len(self._buffer) < HEAD:
-            return
-        size = u32(self._buffer, 1)
-        if self._buffer[0] != PASSWORD or size < 5 or size > MAX_PASSWORD:
-            raise ProtocolError(f"expected password response, got message type {self._buffer[0]}")
-        if len(self._buffer) <= size:
-            return
-        if self._buffer[size] != 0:
-            raise ProtocolError("invalid password packet (expected a terminating NUL)")
-        credential = self._buffer[HEAD:size].decode("utf-8", "replace")
-        self._buffer = self._buffer[size + 1 :]
-        self.state = PROVING
-        wish = self._wish
-        if wish is not None:
-            out.append(Prove(credential, wish.user, wish.resource, wish.run, wish.on_behalf_of))
+    def _greet(self, out: list[Command]) -> None:
+        if self.state in BEFORE:
+            self.state = self._greeting.state
+            if self._greeting.ended is not None:
+                self._close(out, self._greeting.ended)
 
     # Logging in to the server
 
     def _admitted(self, event: Admitted, out: list[Command], now: int) -> None:
-        wish = self._wish
+        wish = self._greeting.wish
         if self.state != PROVING or wish is None:
             return
         ledger = self._ledger = Ledger(event.session_id, event.identity, event.resource, self._terms.kept)
@@ -316,7 +212,7 @@ class PgSession(Session):
             return
         self._login = None
         self._process, self._server_key = ready.process, ready.key
-        key = self._terms.cancel_key if self._minor >= 2 else self._terms.cancel_key[: 4 + _SHORT_KEY]
+        key = self._terms.cancel_key if self._greeting.minor >= 2 else self._terms.cancel_key[: 4 + _SHORT_KEY]
         exchange = Exchange()
         self._requests = Requests(ledger, exchange)
         self._replies = Replies(ledger, exchange)
@@ -328,7 +224,7 @@ class PgSession(Session):
             )
         )
         self._welcome.clear()
-        early, self._buffer = self._buffer, b""
+        early = self._greeting.take()
         if ready.rest:
             self._answered(ready.rest, out, now)
         if early:
@@ -393,7 +289,8 @@ class PgSession(Session):
             self._close(out, "client terminated", now)
 
     def _released(self, count: int, out: list[Command], now: int) -> None:
-        self._durable = max(self._durable, count)
+        if count > self._durable:
+            self._durable = count
         if self._to_server.size:
             data = self._to_server.release(self._durable)
             if data:
@@ -402,6 +299,9 @@ class PgSession(Session):
             data = self._to_client.release(self._durable)
             if data:
                 out.append(SendClient(data))
+            if self._server_lost is not None and not self._to_client.size:
+                self._server_gone(self._server_lost, out, now)
+                return
         self._set_reading(out)
 
     def _set_reading(self, out: list[Command]) -> None:
@@ -422,6 +322,8 @@ class PgSession(Session):
         if self.state != RELAYING or replies is None or requests is None:
             if self._login is not None:
                 self._steps(self._login.gone(reason), out, now)
+        elif self._to_client.size:
+            self._server_lost = reason  # what it answered before is told first
         elif requests.terminated:
             self._close(out, "client terminated", now)
         elif replies.parting is not None:

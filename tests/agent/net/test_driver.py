@@ -75,6 +75,7 @@ class House:
         self.done.append(word)
 
     def hear(self) -> None:
+        self.poller.send()
         with suppress(BlockingIOError):
             while data := self.far.recv(100):
                 self.done.append(data.decode())

@@ -31,19 +31,25 @@ class Owner:
     def ended(self, stream: Stream) -> None:
         self.said.append("ended")
 
-    def drained(self, stream: Stream) -> None:
-        self.said.append("drained")
+    def pressed(self, stream: Stream) -> None:
+        self.said.append("pressed" if stream.waiting else "relieved")
 
 
 class Pair:
     """A stream and the socket at its other end."""
 
     def __init__(self) -> None:
-        self.poller = Poller(Loop(), lambda: None)
+        self.loop = Loop()
+        self.poller = Poller(self.loop, lambda: self.poller.send())
         self.owner = Owner()
         here, self.there = socket.socketpair()
         self.there.settimeout(5)
         self.stream = Stream(self.poller, here, self.owner)
+
+    def send(self, data: bytes) -> None:
+        """Sends outside of a batch: the poller then makes one soon."""
+        self.stream.send(data)
+        self.loop.advance(0)
 
     def turn(self, times: int = 5) -> None:
         for _ in range(times):
@@ -68,11 +74,30 @@ def test_bytes_arrive(pair: Pair) -> None:
     turn(pair.poller, lambda: pair.owner.data == b"onetwo")
 
 
-def test_sent_at_once(pair: Pair) -> None:
-    """What the kernel takes leaves without waiting."""
-    pair.stream.send(b"hello")
+def test_sent_when_the_batch_ends(pair: Pair) -> None:
+    """What is sent leaves at the end of the batch, together; outside of one, soon."""
+    pair.there.setblocking(False)
+    pair.stream.send(b"hel")
+    pair.stream.send(b"lo")
+    with pytest.raises(BlockingIOError):
+        pair.there.recv(100)
+    pair.loop.advance(0)
     assert pair.stream.waiting == 0
     assert pair.there.recv(100) == b"hello"
+
+
+def test_withheld(pair: Pair) -> None:
+    """What waits for the end of the batch can be dropped; what left before it, and what follows, arrives."""
+    pair.send(b"before, ")
+    pair.stream.send(b"unrecorded")
+    pair.poller.withhold()
+    pair.send(b"after")
+    assert pair.there.recv(100) == b"before, after"
+    pair.stream.send(b"unrecorded")
+    pair.stream.close()
+    pair.poller.withhold()
+    assert pair.stream.closed
+    assert pair.there.recv(100) == b""
 
 
 def drain(pair: Pair, size: int) -> bytes:
@@ -93,13 +118,13 @@ def drain(pair: Pair, size: int) -> bytes:
 def test_partial_writes(pair: Pair) -> None:
     """What the kernel doesn't take waits, leaves in order, and its leaving is told."""
     data = bytes(range(256)) * 40_000
-    pair.stream.send(data)
-    pair.stream.send(b"the end")
+    pair.send(data)
+    pair.send(b"the end")
     assert pair.stream.waiting > 0
     assert drain(pair, len(data) + 7) == data + b"the end"
     pair.turn()
     assert pair.stream.waiting == 0
-    assert pair.owner.said == ["drained"]
+    assert pair.owner.said == ["pressed", "pressed", "relieved"]
 
 
 def test_close_with_data_waiting(pair: Pair) -> None:
@@ -107,7 +132,7 @@ def test_close_with_data_waiting(pair: Pair) -> None:
     data = bytes(10_000_000)
     pair.stream.send(data)
     pair.stream.close()
-    pair.stream.send(b"too late")
+    pair.send(b"too late")
     assert not pair.stream.closed
     assert drain(pair, len(data)) == data
     turn(pair.poller, lambda: pair.stream.closed)
@@ -118,6 +143,7 @@ def test_abort(pair: Pair) -> None:
     """An aborted stream is closed now, and tells nobody."""
     pair.stream.send(bytes(10_000_000))
     pair.stream.abort()
+    pair.loop.advance(0)
     assert pair.stream.closed
     assert pair.owner.said == []
 
@@ -129,7 +155,7 @@ def test_peer_closes(pair: Pair) -> None:
     turn(pair.poller, lambda: pair.owner.said)
     pair.turn()
     assert (pair.owner.data, pair.owner.said) == (b"last words", ["ended"])
-    pair.stream.send(b"answer")
+    pair.send(b"answer")
     assert pair.there.recv(100) == b"answer"
 
 

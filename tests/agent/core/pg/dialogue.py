@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from agent.core.commands import Append, Command, SendClient, SendServer
 from agent.core.events import Admitted, ClientData, Durable, Event, Login, ServerConnected, ServerData
-from agent.core.pg.session import PgSession, Terms
+from agent.core.pg.greeting import Terms
+from agent.core.pg.session import PgSession
 from schemas.identity import Identity
 from schemas.records import OperationEnded, OperationStarted, Record, ResponseChunk
 

@@ -156,6 +156,21 @@ def test_server_gone() -> None:
     assert talk.outcomes() == [("select 1", "lost")]
 
 
+@pytest.mark.parametrize("goodbye", [b"", TERMINATE])
+@pytest.mark.parametrize("last", [ready(), error("57P01", "shutting down", "FATAL")])
+def test_server_gone_before_its_answer_may_leave(goodbye: bytes, last: bytes) -> None:
+    """A server that answers and closes before the statement is on the disk: its answer is told when it is."""
+    talk = relaying()
+    talk.client(query("select 1") + goodbye)
+    answer = COLUMNS + row("1") + tag("SELECT 1") + last
+    assert to_client(talk.server(answer)) == b""
+    assert talk.feed(ServerGone("connection closed")) == []
+    told = talk.durable()
+    assert to_client(told).startswith(answer)
+    assert isinstance(told[-1], Close)
+    assert talk.outcomes() == [("select 1", "ok" if last == ready() else "error")]
+
+
 def test_nothing_is_told_in_the_middle_of_a_row() -> None:
     """An error in the middle of a row would be read as the row's: a huge row that is cut off ends without a word."""
     talk = relaying()
