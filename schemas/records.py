@@ -45,7 +45,8 @@ class SessionEnded(Struct, frozen=True, array_like=True, tag=2):
 class OperationStarted(Struct, frozen=True, array_like=True, tag=3):
     """A statement, before it leaves for the database. Table `operations`.
 
-    `sequence` counts from 1 within the session. `parameters` are in PostgreSQL's text form, None for NULL;
+    `operations` is what it would do, as far as that is known before it runs, `policy` the version of the policy that
+    decided; both are empty where no rule applies to the session. `sequence` counts from 1 within the session. `parameters` are in PostgreSQL's text form, None for NULL;
     the whole is None when the statement takes none.
     """
 
@@ -63,16 +64,18 @@ class OperationStarted(Struct, frozen=True, array_like=True, tag=3):
     decision: str
     rule: str | None = None
     approval_id: str | None = None
+    policy: str | None = None
 
 
 class OperationEnded(Struct, frozen=True, array_like=True, tag=4):
     """What became of a statement. Table `operations`.
 
-    `outcome`: `ok`, `error`, `skipped` (never run: an earlier error in its pipeline), `unfinished` (a portal that
+    `outcome`: `ok`, `error`, `denied`, `skipped` (never run: an earlier error in its pipeline), `unfinished` (a portal that
     was closed before its last row, or never executed), `lost` (the connection ended first).
     `bytes` is the size of the answer as the client received it; of an answer larger than `audit.responses` the
     first part is in `responses` and the rest is counted and hashed: `rest_bytes`, `rest_sha256`.
-    `copied_bytes` and `copied_sha256` stand for what the client sent to a COPY … FROM STDIN.
+    `operations_inside` are those that showed only when it ran (functions, triggers), `denied_by` is the rule that had
+    it undone for them. `copied_bytes` and `copied_sha256` stand for what the client sent to a COPY … FROM STDIN.
     """
 
     time: int
@@ -91,6 +94,8 @@ class OperationEnded(Struct, frozen=True, array_like=True, tag=4):
     rest_sha256: str | None = None
     copied_bytes: int = 0
     copied_sha256: str | None = None
+    operations_inside: tuple[str, ...] = ()
+    denied_by: str | None = None
 
 
 class ResponseChunk(Struct, frozen=True, array_like=True, tag=5):

@@ -113,7 +113,7 @@ class Evidence:
             staging.add(*row_of(pair))
         staging.flush()
         for table in TABLES:
-            self.connection.execute(f"CREATE OR REPLACE VIEW {table} AS {self._query(table, manifest)}")
+            self.connection.execute(f"CREATE OR REPLACE VIEW {table} AS {_shown(table, self._query(table, manifest))}")
 
     def _query(self, table: str, manifest: Manifest) -> str:
         """What a view is: files that the manifest doesn't cover belong to a sealing that isn't committed."""
@@ -126,3 +126,15 @@ class Evidence:
         names = ", ".join("'" + str(path).replace("'", "''") + "'" for path in sorted(files))
         columns = ", ".join(f'"{name}"' for name in TABLES[table])
         return f"SELECT {columns} FROM read_parquet([{names}], hive_partitioning = false) UNION ALL {query}"
+
+
+def _shown(table: str, query: str) -> str:
+    """The rows of a table as their view shows them: everything that a statement did is in `operations`, and a statement
+    that was undone was denied."""
+    if table != "operations":
+        return query
+    return (
+        "SELECT * REPLACE (list_concat(operations, operations_inside) AS operations, "
+        "CASE WHEN denied_by IS NULL THEN decision ELSE 'deny' END AS decision, "
+        f"coalesce(denied_by, rule) AS rule) FROM ({query})"
+    )

@@ -127,6 +127,11 @@ class Operation:
         self.copied: Rest | None = None
         self.error_code: str | None = None
         self.error_message: str | None = None
+        self.denied = False
+        self.inside: tuple[str, ...] = ()
+        """What it was seen to do only when it ran."""
+        self.denied_by: str | None = None
+        """The rule that had it undone for that."""
 
     def completed(self, tag: str) -> None:
         """A CommandComplete: `SELECT 5`, `INSERT 0 1`, `CREATE TABLE`."""
@@ -174,6 +179,12 @@ class Request:
         self.before_portal: Operation | None = None
         self.instead: bytes | None = None
         """Sent in place of the server's ErrorResponse: the agent had the server fail."""
+        self.asking = False
+        """The agent asks this for itself: the answer is the guard's, and no client hears of it."""
+        self.quiet_ready = False
+        """The ReadyForQuery that ends it is not the client's: more of its message is to come."""
+        self.held = False
+        """What ends its answer waits until the guard has judged what it did."""
 
 
 class Exchange:
@@ -229,6 +240,14 @@ class Exchange:
             return True
         self._queue.append(request)
         return True
+
+    def tail(self) -> Request | None:
+        """The request that came last."""
+        return self._queue[-1] if len(self._queue) > self._head else None
+
+    def put_back(self, request: Request) -> None:
+        """A request whose answer was put aside is the head again."""
+        self._queue.insert(self._head, request)
 
     def copy_in_begins(self) -> None:
         """The server answered with CopyInResponse: a Sync sent before the data's end isn't answered."""

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from msgspec import Struct
 from mypy_extensions import i64
 
 from agent.core.commands import Append, Command
 from agent.core.pg.exchange import Operation, Rest
 from schemas.identity import Identity
 from schemas.records import OperationEnded, OperationStarted, ResponseChunk, SessionEnded, SessionStarted
+
+
+class Ruling(Struct, frozen=True):
+    """What was decided about a statement, and why. `decision` is `allow` or `deny`."""
+
+    operations: tuple[str, ...] = ()
+    decision: str = "allow"
+    rule: str | None = None
+    policy: str | None = None
+    message: str | None = None
+    operation: str | None = None
+    """The one that the rule forbids."""
+
+
+UNRULED: Final = Ruling()
+"""No rule applies to the session."""
 
 
 class Ledger:
@@ -26,6 +45,8 @@ class Ledger:
         self.bytes_in: i64 = 0
         self.bytes_out: i64 = 0
         self._kept: i64 = kept
+        self.ruling = UNRULED
+        """What was decided about the statement that begins next."""
         self._aside = Operation(0, 0, "", None)
 
     def session_started(self, out: list[Command], now: int, client_address: str, client_name: str) -> None:
@@ -58,6 +79,7 @@ class Ledger:
         """Records a statement before it leaves for the server."""
         self.sequence += 1
         operation = Operation(int(self.sequence), now, statement, parameters)
+        ruling = self.ruling
         who = self.identity
         self._append(
             out,
@@ -70,12 +92,16 @@ class Ledger:
                 who.run,
                 self.resource,
                 "pg",
-                (),
+                ruling.operations,
                 statement,
                 parameters,
-                "allow",
+                ruling.decision,
+                ruling.rule,
+                None,
+                ruling.policy,
             ),
         )
+        operation.denied = ruling.decision == "deny"
         operation.appended = self.appended
         return operation
 
@@ -104,6 +130,8 @@ class Ledger:
             return
         operation.ended = True
         rest, copied = operation.rest, operation.copied
+        if operation.error_code is not None:
+            outcome = "denied" if operation.denied else "error"
         finished = operation.finished if operation.finished else now
         self._append(
             out,
@@ -111,7 +139,7 @@ class Ledger:
                 now,
                 self.session_id,
                 operation.sequence,
-                outcome if operation.error_code is None else "error",
+                outcome,
                 tuple(operation.tags),
                 operation.row_count(),
                 int(operation.bytes),
@@ -124,6 +152,8 @@ class Ledger:
                 None if rest is None else rest.hexdigest(),
                 0 if copied is None else int(copied.size),
                 None if copied is None else copied.hexdigest(),
+                operation.inside,
+                operation.denied_by,
             ),
         )
 

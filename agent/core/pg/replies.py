@@ -44,9 +44,45 @@ _PARAMETER_DESCRIPTION: Final = 0x74  # t
 _PARAMETER_STATUS: Final = 0x53  # S
 _READY: Final = 0x5A  # Z
 
+_SUSPENDED: Final = 0x73  # s
+
+_ENDINGS: Final = (_COMMAND_COMPLETE, _EMPTY_QUERY, _SUSPENDED, _READY)
+"""What ends an answer without an error."""
 _ANY_TIME: Final = (_NOTICE, _NOTIFICATION, _PARAMETER_STATUS)
 _IDLE: Final = 0x49  # I
 _ENDS_PORTALS: Final = (0x49, 0x45)  # idle, failed transaction
+
+
+class Watch:
+    """Who hears the answers to what the agent itself asks the server in a client's session (agent.core.pg.guard)."""
+
+    def __init__(self) -> None:
+        self.tracing = False
+        """The server was told to show its trees: notices have to be looked at."""
+
+    def notice(self, body: bytes) -> bool:
+        """A NoticeResponse while tracing; returns whether it is kept from the client."""
+        raise NotImplementedError
+
+    def heard(self, request: Request, tag: int, body: bytes) -> None:
+        """A message that answers something asked by the agent."""
+        raise NotImplementedError
+
+    def passed_over(self, request: Request) -> None:
+        """Something asked by the agent will not be answered: an error came before it."""
+        raise NotImplementedError
+
+    def executed(self, request: Request, ending: bytes) -> None:
+        """A held request is over but for these messages, which the client has not got."""
+        raise NotImplementedError
+
+    def stepped(self, request: Request) -> None:
+        """A request whose ReadyForQuery is not the client's is over."""
+        raise NotImplementedError
+
+    def parameter(self, name: str, value: str) -> None:
+        """A setting that the server reports."""
+        raise NotImplementedError
 
 
 class Replies:
@@ -65,6 +101,8 @@ class Replies:
         self._owner: Operation | None = None
         self._finishing: list[Operation] = []
         self._sent: list[bytes] = []
+        self.watch: Watch | None = None
+        self._ending: list[bytes] = []
 
     def add(self, data: bytes) -> None:
         """Bytes of the server."""
@@ -93,6 +131,20 @@ class Replies:
             length = u32(data, at + 1)
             if length < 4:
                 raise ProtocolError(f"invalid message length (got {length}, expected at least 4)")
+            if self.watch is not None and self._watches(tag):
+                end = at + 1 + length
+                if length > MAX_SERVER_MESSAGE:
+                    raise ProtocolError(f"message too large (got {length} bytes, expected at most {MAX_SERVER_MESSAGE})")
+                if end > size:
+                    needed = end - at
+                    break
+                if self._watched(tag, data, start, at, end, out, now):
+                    start = end
+                else:
+                    start = self._message(tag, data, start, at, end, out, now)
+                at = end
+                rows = self._row_taker()
+                continue
             if tag == _DATA_ROW or tag == _COPY_DATA:
                 if rows is None:
                     raise ProtocolError(f"message of type {tag:#04x} out of turn")
@@ -129,6 +181,81 @@ class Replies:
         self._sent.clear()
         self._ledger.bytes_out += len(answer)
         return answer
+
+    def _watches(self, tag: i64) -> bool:
+        """Whether a message may be the guard's."""
+        if tag == _NOTICE:
+            return self.watch is not None and self.watch.tracing
+        if tag == _NOTIFICATION:
+            return False
+        head = self._exchange.head()
+        if tag == _PARAMETER_STATUS:
+            return True
+        if head is None:
+            return False
+        if head.held:
+            return tag in _ENDINGS
+        return head.asking or (head.quiet_ready and tag == _READY)
+
+    def _watched(self, tag: i64, data: bytes, start: i64, at: i64, end: i64, out: list[Command], now: int) -> bool:
+        """Hands the guard what is its; returns whether the client doesn't get it. What came before is recorded then."""
+        watch = self.watch
+        if watch is None:
+            return False
+        body = data[at + HEAD : end]
+        if tag == _PARAMETER_STATUS:
+            name, _, value = body.partition(b"\0")
+            watch.parameter(name.decode("latin-1"), value[:-1].decode("latin-1"))
+            return False
+        if tag == _NOTICE:
+            if not watch.notice(body):
+                return False
+            self._cut(data[start:at], out, now)
+            return True
+        request = self._exchange.head()
+        if request is None:
+            return False
+        operation = request.operation
+        self._cut(data[start:at], out, now)
+        if tag == _READY:
+            self.status = body[0] if body else _IDLE
+        if request.asking:
+            self._asked(request, tag, body)
+        elif request.held:
+            self._ending.append(data[at:end])
+            if request.kind == EXECUTE or tag == _READY:
+                ending = b"".join(self._ending)
+                self._ending.clear()
+                self._exchange.pop()
+                watch.executed(request, ending)
+        else:
+            if operation is not None:
+                self._finishing.append(operation)
+            self._cut(b"", out, now)
+            self._owner = None
+            self._exchange.pop()
+            watch.stepped(request)
+        return True
+
+    def _asked(self, request: Request, tag: i64, body: bytes) -> None:
+        effect = REPLIES.get((int(request.kind), int(tag)))
+        if effect is None:
+            raise ProtocolError(f"message of type {tag:#04x} in answer to request kind {request.kind}")
+        if self.watch is None:
+            return
+        if tag == _ERROR and request.kind not in (QUERY, SYNC):
+            for passed in self._exchange.fail():
+                if passed is not request:
+                    self.watch.passed_over(passed)
+        elif effect == COMPLETES:
+            self._exchange.pop()
+        self.watch.heard(request, tag, body)
+
+    def resume(self, request: Request, ending: bytes) -> None:
+        """A held request goes on to its end with these messages, as if the server had sent them now."""
+        request.held = False
+        self._exchange.put_back(request)
+        self._inbox.put_back(ending, 0)
 
     def within_message(self) -> bool:
         """Whether the client got a message's beginning and not its end: nothing else may be told to it then."""
@@ -260,6 +387,10 @@ class Replies:
         if request.kind == QUERY or request.kind == FUNCTION or request.kind == SYNC:
             return
         for passed in self._exchange.fail():
+            if passed.asking:
+                if self.watch is not None:
+                    self.watch.passed_over(passed)
+                continue
             self._exchange.undo(passed)
             if passed is request:
                 if operation is not None:

@@ -55,7 +55,7 @@ _SMALL_LIMIT: Final = 10_000
 _LONGEST_NAME: Final = 63
 """Bytes of a statement's or portal's name that PostgreSQL tells apart (NAMEDATALEN - 1)."""
 
-_FAILS = "hoopctl refused this statement"
+FAILS = "hoopctl refused this statement"
 """No statement of PostgreSQL: it answers with a syntax error, in whose place the client gets the agent's own. So a
 refusal leaves transaction and pipeline as the server itself would."""
 
@@ -165,9 +165,9 @@ class Requests:
         if not self._exchange.push(request):
             return b""
         if request.kind == QUERY:
-            return message(_QUERY, text(_FAILS))
+            return message(_QUERY, text(FAILS))
         request.name = "\0"  # no client can name a statement so: nothing to undo
-        return message(_PARSE, b"\0" + text(_FAILS) + b"\0\0")
+        return message(_PARSE, b"\0" + text(FAILS) + b"\0\0")
 
     def _message(self, tag: i64, data: bytes, at: i64, end: i64, out: list[Command], now: int) -> None:
         if tag == _QUERY:
@@ -175,13 +175,13 @@ class Requests:
         elif tag == _BIND:
             self._bind(data[at:end], out, now)
         elif tag == _EXECUTE:
-            self._execute(_name(data, at, end), out, now)
+            self._execute(name_at(data, at, end), out, now)
         elif tag == _SYNC:
             self._exchange.push(Request(SYNC))
         elif tag == _PARSE:
             self._parse(data[at:end])
         elif tag == _DESCRIBE or tag == _CLOSE:
-            name = _name(data, at + 1, end)
+            name = name_at(data, at + 1, end)
             if tag == _DESCRIBE:
                 self._describe(data[at] == 0x53, name)
             else:
@@ -193,7 +193,8 @@ class Requests:
         elif tag == _TERMINATE:
             self.terminated = True
 
-    def _started(self, operation: Operation, reads: bool) -> None:
+    def started(self, operation: Operation, reads: bool) -> None:
+        """An operation begins: what it writes may leave when its record is durable."""
         self.last = operation
         if not reads:
             self.need = operation.appended
@@ -204,7 +205,7 @@ class Requests:
             raise ProtocolError("invalid message format (got bytes behind the statement's terminating NUL)")
         statement = data[at:stop].decode("utf-8", "replace")
         operation = self._ledger.begin(out, now, redact(statement), None)
-        self._started(operation, only_reads(statement))
+        self.started(operation, only_reads(statement))
         request = Request(QUERY, operation)
         request.begins = True
         if not self._exchange.push(request):
@@ -212,7 +213,7 @@ class Requests:
 
     def _parse(self, body: bytes) -> None:
         stop = string_end(body, 0)
-        name = _name(body, 0, len(body))
+        name = name_at(body, 0, len(body))
         query_end = string_end(body, stop + 1)
         statement = body[stop + 1 : query_end].decode("utf-8", "replace")
         types: list[int] = []
@@ -235,9 +236,9 @@ class Requests:
 
     def _bind(self, body: bytes, out: list[Command], now: int) -> None:
         stop = string_end(body, 0)
-        portal = _name(body, 0, len(body))
+        portal = name_at(body, 0, len(body))
         named = string_end(body, stop + 1)
-        name = _name(body, stop + 1, len(body))
+        name = name_at(body, stop + 1, len(body))
         prepared = self._exchange.statements.get(name)
         if prepared is None:
             # made by SQL's PREPARE, or the server will say that there is none
@@ -246,7 +247,7 @@ class Requests:
         if len(self._exchange.portals) >= MAX_PREPARED:
             raise ProtocolError("too many portals are open in this session", "53400")
         operation = self._ledger.begin(out, now, prepared.statement, parameters if parameters else None)
-        self._started(operation, prepared.reads)
+        self.started(operation, prepared.reads)
         request = Request(BIND, operation)
         request.begins = True
         request.name = portal
@@ -263,14 +264,14 @@ class Requests:
         if operation is None:
             # a cursor of SQL's DECLARE, or the server will say that there is none
             operation = self._ledger.begin(out, now, f'[portal "{_shown(portal)}"]', None)
-            self._started(operation, False)
+            self.started(operation, False)
         elif operation.ended or operation.finished:
             again = self._ledger.begin(out, now, operation.statement, operation.parameters)
             exchange.portals[portal] = again
             if exchange.made.get(portal) is operation:
                 exchange.made[portal] = again
             operation = again
-            self._started(operation, False)
+            self.started(operation, False)
         request = Request(EXECUTE, operation)
         request.begins = begins
         if not exchange.push(request) and begins:
@@ -303,14 +304,14 @@ class Requests:
             raise ProtocolError("invalid message format")
         parameters = bound(body, 4, [])
         operation = self._ledger.begin(out, now, f"[function call {u32(body, 0)}]", parameters)
-        self._started(operation, False)
+        self.started(operation, False)
         request = Request(FUNCTION, operation)
         request.begins = True
         if not self._exchange.push(request):
             self._ledger.end(out, now, operation, "skipped")
 
 
-def _name(data: bytes, at: i64, end: i64) -> str:
+def name_at(data: bytes, at: i64, end: i64) -> str:
     """The name of a statement or portal, in the String at `at` of a message that ends at `end`.
 
     Byte for byte, whatever the client's encoding, and cut where the server cuts it: two names are equal here when they

@@ -1,0 +1,147 @@
+"""What the agent asks a server for itself, in a client's session.
+
+A talk is a few messages of the extended protocol, or a Query, whose answers no client sees. Its names are its own, so
+that neither the client's unnamed statement nor its portals are touched, and nothing of them is left behind:
+
+    [Parse Bind Execute Close Close of trace-on] [Parse Close of the statement in question] [… of trace-off] Sync | Flush
+
+Where the client's pipeline is open (no Sync since its last message) a Flush ends the talk, so that what is one
+transaction stays one; else a Sync, and outside of a transaction the settings go with it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agent.core.pg.exchange import BIND, CLOSE, EXECUTE, PARSE, QUERY, SYNC, Exchange, Request
+from agent.core.pg.messages import message, text, u16, u32
+
+_NAME: Final = b"_hoop\0"
+_BIND: Final = message(0x42, _NAME + _NAME + b"\0\0\0\0\0\0")
+_EXECUTE: Final = message(0x45, _NAME + b"\0\0\0\0")
+_CLOSE: Final = message(0x43, b"P" + _NAME) + message(0x43, b"S" + _NAME)
+_CLOSE_STATEMENT: Final = message(0x43, b"S" + _NAME)
+_SYNC: Final = message(0x53, b"")
+_FLUSH: Final = message(0x48, b"")
+
+_SETTING = "pg_catalog.current_setting"
+_SET = "pg_catalog.set_config"
+
+SETTINGS: Final = (
+    f"SELECT {_SETTING}('search_path'), current_user::pg_catalog.text, session_user::pg_catalog.text, "
+    f"{_SETTING}('standard_conforming_strings'), {_SETTING}('client_encoding'), {_SETTING}('client_min_messages'), "
+    f"{_SETTING}('row_security')"
+)
+"""What the meaning of a statement rests on besides the catalog."""
+
+_QUIET = f"{_SETTING}('is_superuser') OPERATOR(pg_catalog.=) 'on'"
+
+TRACE_ON: Final = (
+    f"{SETTINGS}, {_SET}('hoop.level', {_SETTING}('client_min_messages'), true), "
+    f"{_SET}('hoop.debug', {_SETTING}('debug_print_rewritten'), true), "
+    f"{_SET}('hoop.pretty', {_SETTING}('debug_pretty_print'), true), "
+    f"{_SET}('hoop.log', {_SETTING}('log_min_messages'), true), "
+    f"CASE WHEN {_QUIET} THEN {_SET}('log_min_messages', 'panic', true) END, "
+    f"{_SET}('debug_pretty_print', 'off', true), "
+    f"{_SET}('client_min_messages', 'log', true), {_SET}('debug_print_rewritten', 'on', true)"
+)
+TRACE_OFF: Final = (
+    f"SELECT {_SET}('debug_print_rewritten', {_SETTING}('hoop.debug'), true), "
+    f"{_SET}('client_min_messages', {_SETTING}('hoop.level'), true), "
+    f"{_SET}('debug_pretty_print', {_SETTING}('hoop.pretty'), true), "
+    f"CASE WHEN {_QUIET} THEN {_SET}('log_min_messages', {_SETTING}('hoop.log'), true) END"
+)
+
+Row = tuple[str | None, ...]
+
+
+class Talk:
+    """One question. `done` when everything that it asked was answered or passed over."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.done = False
+        self.error: bytes | None = None
+        """The ErrorResponse's body, if the server refused."""
+        self.rows: list[Row] = []
+        self._exchange = exchange
+        self._pieces: list[bytes] = []
+        self._left = 0
+        self._tree: Request | None = None
+
+    def query(self, statement: str, shown: bool = False) -> Talk:
+        """A Query of its own. `shown`: the trees that it prints are of interest."""
+        request = self._push(QUERY)
+        if shown:
+            self._tree = request
+        self._pieces.append(message(0x51, text(statement)))
+        return self
+
+    def ask(self, statement: str) -> Talk:
+        """A statement whose rows are wanted, or that is just to run."""
+        for kind in (PARSE, BIND, EXECUTE, CLOSE, CLOSE):
+            self._push(kind)
+        self._pieces.append(message(0x50, _NAME + text(statement) + b"\0\0") + _BIND + _EXECUTE + _CLOSE)
+        return self
+
+    def parse(self, statement: bytes, types: list[int]) -> Talk:
+        """A statement whose tree is wanted."""
+        self._tree = self._push(PARSE)
+        self._push(CLOSE)
+        oids = len(types).to_bytes(2, "big") + b"".join([kind.to_bytes(4, "big") for kind in types])
+        self._pieces.append(message(0x50, _NAME + statement + b"\0" + oids) + _CLOSE_STATEMENT)
+        return self
+
+    def end(self, pipeline: bool) -> bytes:
+        """What to send. In an open pipeline nothing is ended but the talk."""
+        if not pipeline:
+            self._push(SYNC)
+        self._pieces.append(_FLUSH if pipeline else _SYNC)
+        return b"".join(self._pieces)
+
+    def alone(self) -> bytes:
+        """What to send, of a Query."""
+        return b"".join(self._pieces)
+
+    def shows(self, request: Request | None) -> bool:
+        """Whether a tree that comes while this request is answered is the one in question."""
+        return request is not None and request is self._tree
+
+    def heard(self, request: Request, tag: int, body: bytes) -> None:
+        if tag == 0x44:
+            self.rows.append(_row(body))
+        elif tag == 0x45:
+            self.error = self.error or body
+            if request.kind != QUERY and request.kind != SYNC:
+                self._over()
+        elif tag not in (0x54, 0x6E) and not (request.kind == QUERY and tag != 0x5A):
+            self._over()
+
+    def passed_over(self) -> None:
+        self._over()
+
+    def _over(self) -> None:
+        self._left -= 1
+        self.done = self._left <= 0
+
+    def _push(self, kind: int) -> Request:
+        request = Request(kind)
+        request.asking = True
+        request.name = "\0"  # no client can name a statement so
+        self._exchange.push(request)
+        self._left += 1
+        return request
+
+
+def _row(body: bytes) -> Row:
+    values: list[str | None] = []
+    at = 2
+    for _ in range(u16(body, 0)):
+        size = u32(body, at)
+        at += 4
+        if size == 0xFFFFFFFF:
+            values.append(None)
+        else:
+            end = int(at + size)
+            values.append(body[at:end].decode("utf-8", "replace"))
+            at = end
+    return tuple(values)
