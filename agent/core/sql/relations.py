@@ -1,0 +1,73 @@
+"""Tables, views and sequences as the catalog has them, as far as it matters to what a statement does."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+INSERT: Final = 4
+DELETE: Final = 8
+UPDATE: Final = 16
+TRUNCATE: Final = 32
+"""Bits of pg_trigger.tgtype: the events that a trigger waits for."""
+
+CASCADE: Final = "cascade"
+SET: Final = "set"
+
+ACTIONS: Final[dict[int, tuple[int, str]]] = {
+    1646: (DELETE, CASCADE),
+    1647: (UPDATE, CASCADE),
+    1650: (DELETE, SET),
+    1651: (UPDATE, SET),
+    1652: (DELETE, SET),
+    1653: (UPDATE, SET),
+}
+"""OIDs of the functions that carry out a foreign key's actions (RI_FKey_cascade_del, …_cascade_upd, …_setnull_del,
+…_setnull_upd, …_setdefault_del, …_setdefault_upd): the event that they wait for, and what they do then."""
+
+
+class Key(Struct, frozen=True):
+    """A foreign key of another table, `relation`, whose rows are deleted or changed with those that they refer to."""
+
+    relation: int
+    event: int
+    """DELETE or UPDATE of the row that is referred to."""
+    action: str
+    """CASCADE or SET (to null or to the default)."""
+    columns: frozenset[int] = frozenset()
+    """The columns that are referred to."""
+
+
+class Relation(Struct, frozen=True):
+    """One row of pg_class and what hangs on it."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    """pg_class.relkind: r table, p partitioned, v view, m materialized view, f foreign, S sequence, i index, c type."""
+    owner: str = ""
+    ancestors: tuple[int, ...] = ()
+    """Whatever it is a partition or an inheriting child of, at any distance."""
+    descendants: tuple[int, ...] = ()
+    row_security: bool = False
+    rules: bool = False
+    """A table's or a view's rules, a view's own one not counted."""
+    events: int = 0
+    """What the enabled triggers wait for, those of foreign keys not counted."""
+    keys: tuple[Key, ...] = ()
+    code: tuple[int, ...] = ()
+    """Routines that a written row may call: defaults, generated columns, checks, policies, indexes, domains."""
+
+    @property
+    def object(self) -> str:
+        """`schema.name`, as operations name it."""
+        return f"{self.schema}.{self.name}"
+
+
+def shown_schema(schema: str) -> str:
+    """A schema's name; that of a session's temporary objects is pg_temp, whichever session it is."""
+    if schema.startswith("pg_temp_"):
+        return "pg_temp"
+    return "pg_toast_temp" if schema.startswith("pg_toast_temp_") else schema
