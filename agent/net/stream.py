@@ -65,6 +65,9 @@ class Stream:
 
     def secure(self, context: ssl.SSLContext, server_side: bool, server_name: str | None, received: bytes) -> None:
         """Begins TLS; `received` is what the peer sent of it already. The owner is told `secured` or `lost`."""
+        if self._fresh:  # the word that TLS may begin, in the open
+            self._send(b"".join(self._fresh))
+            self._fresh.clear()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._secured = False
         try:
