@@ -7,30 +7,54 @@ from agent.core.policy.verbs import ELSEWHERE, NAMING, PG, RENAMED, divided, nor
 from schemas.policy import Rule
 
 
-def shadowed(rules: tuple[Rule, ...], place: int) -> list[str] | None:
-    """The names of earlier rules that leave nothing to the rule at this place, in their order; None when something is
-    left to it, as far as can be told."""
-    rule = rules[place]
-    blamed: set[int] = set()
-    for pattern in rule.match:
-        for resource in rule.on:
-            found = _covering(rules, place, normal(pattern), resource)
-            if found is None:
-                return None
-            blamed.add(found)
-    return [rules[earlier].name for earlier in sorted(blamed)]
+def shadowed(rules: tuple[Rule, ...]) -> dict[int, list[str]]:
+    """The rules, by their places, that earlier ones without a condition leave nothing to, as far as can be told; and
+    the names of those."""
+    found: dict[int, list[str]] = {}
+    before = _Before(rules)
+    for place, rule in enumerate(rules):
+        patterns = [normal(pattern) for pattern in rule.match]
+        blamed: set[int] = set()
+        for pattern in patterns:
+            for resource in rule.on:
+                blamed.add(before.covering(rule, pattern, resource))
+        if blamed and min(blamed) >= 0:
+            found[place] = [rules[earlier].name for earlier in sorted(blamed)]
+        before.add(place, patterns)
+    return found
 
 
-def _covering(rules: tuple[Rule, ...], place: int, pattern: str, resource: str) -> int | None:
-    for earlier in range(place):
-        rule = rules[earlier]
-        if rule.when is not None or (rule.who is not None and rule.who != rules[place].who):
-            continue
-        if any(covers(wide, resource) for wide in rule.on) and any(
-            covers(normal(wide), pattern) for wide in rule.match
-        ):
-            return earlier
-    return None
+class _Before:
+    """The rules so far that decide whatever they match, by what they match."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self._rules = rules
+        self._literals: dict[str, list[int]] = {}
+        self._globs: list[tuple[str, str, int]] = []
+
+    def add(self, place: int, patterns: list[str]) -> None:
+        if self._rules[place].when is not None:
+            return
+        for pattern in patterns:
+            beginning = pattern.partition("*")[0].partition("?")[0]
+            if beginning == pattern:
+                self._literals.setdefault(pattern, []).append(place)
+            else:
+                self._globs.append((beginning, pattern, place))
+
+    def covering(self, rule: Rule, pattern: str, resource: str) -> int:
+        """The place of one that matches all that the pattern does on these resources; -1 when there is none."""
+        for place in self._literals.get(pattern, []):
+            if self._applies(place, rule, resource):
+                return place
+        for beginning, wide, place in self._globs:
+            if pattern.startswith(beginning) and covers(wide, pattern) and self._applies(place, rule, resource):
+                return place
+        return -1
+
+    def _applies(self, place: int, rule: Rule, resource: str) -> bool:
+        earlier = self._rules[place]
+        return (earlier.who is None or earlier.who == rule.who) and any(covers(wide, resource) for wide in earlier.on)
 
 
 def strange_verb(pattern: str, resources: tuple[str, ...]) -> tuple[str, str | None] | None:
