@@ -138,13 +138,12 @@ class _InForce:
 class Rulebook:
     """What one session is subject to. Made by Rules.rulebook.
 
-    `version` is the policy's. `empty`: every statement is allowed, without asking. `stable`: verdicts turn on the operations alone, not on the
+    `empty`: every statement is allowed, without asking. `stable`: verdicts turn on the operations alone, not on the
     statement's text nor on the time, and are kept here.
     """
 
     def __init__(self, policy: Policy, rules: list[_InForce], values: dict[str, Any]) -> None:
         conditions = [rule.condition for rule in rules if rule.condition is not None]
-        self.version: str = policy.version
         self.policy = policy
         self.stable: bool = all(condition.names <= values.keys() | OF_OPERATION for condition in conditions)
         self.empty: bool = not rules and policy.default == "allow"

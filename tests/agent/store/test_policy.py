@@ -158,9 +158,9 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
         "policy.yaml:20:38: rules[2].approvers.quorum: this should be a number of people (got 0, expected 1 to 100)",
         "policy.yaml:22:39: masks[0].with: unknown value (got redakt, did you mean redact?)",
         "policy.yaml:22:58: masks[0].patterns[0]: this is no regular expression of RE2's syntax (got (a)",
-        "policy.yaml:22:72: masks[0].types[0]: unknown value (got emial, did you mean email?)",
+        "policy.yaml:22:73: masks[0].types[0]: unknown value (got emial, did you mean email?)",
         "policy.yaml:23:5: masks[1]: this masks nothing (expected one or more of columns, fields, types, patterns)",
-        "policy.yaml:23:11: masks[1].name: the name p stands here twice (first in line 22)",
+        "policy.yaml:23:12: masks[1].name: the name p stands here twice (first in line 22)",
         "policy.yaml:23:31: masks[1].unless: unknown name foo\n    true && foo\n            ^",
     ]
 
