@@ -161,7 +161,7 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
         "policy.yaml:22:73: masks[0].types[0]: unknown value (got emial, did you mean email?)",
         "policy.yaml:23:5: masks[1]: this masks nothing (expected one or more of columns, fields, types, patterns)",
         "policy.yaml:23:12: masks[1].name: the name p stands here twice (first in line 22)",
-        "policy.yaml:23:31: masks[1].unless: unknown name foo\n    true && foo\n            ^",
+        "policy.yaml:23:32: masks[1].unless: unknown name foo\n    true && foo\n            ^",
     ]
 
 
