@@ -42,6 +42,12 @@ class Facts:
         that name, or it was not asked for."""
         return self.names.get((kind, name), ())
 
+    def prepared(self, name: str) -> str | None:
+        """The text of the statement prepared under this name, None when there is none. A name that reads differently
+        quoted and unquoted may be two statements: both are given then, one behind the other."""
+        rows = self.named("prepared", name)
+        return "\n;\n".join(row[0] or "" for row in rows) if rows else None
+
     def missing(self, wanted: Wanted) -> Wanted | None:
         """What of it isn't known yet; None when all of it is."""
         relations = frozenset(oid for oid in wanted.relations if oid not in self.relations)

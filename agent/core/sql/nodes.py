@@ -5,7 +5,8 @@
     list      may begin with i (integers), o (OIDs), b (a bit set) or x (transaction ids)
 
 Tokens are separated by white space; a backslash takes the next character as it is; a String node is in double quotes.
-src/backend/nodes/outfuncs.c and read.c of PostgreSQL 15 to 18.
+src/backend/nodes/outfuncs.c and read.c of PostgreSQL 13 to 18. Most of a tree is never looked at: a node keeps the text
+of its plain fields and takes it apart when one of them is asked for.
 """
 
 from __future__ import annotations
@@ -15,10 +16,17 @@ from collections.abc import Iterator
 from typing import Final
 
 MAX_TREE: Final = 8 << 20
-"""Bytes of a tree that is read; a statement with a larger one is not understood."""
+"""Characters of a tree that is read; a statement with a larger one is not understood."""
 
-_TOKEN: Final = re.compile(r"[(){}]|(?:\\.|[^\s(){}\\])+", re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+_HIDDEN: Final = 0xDC00
+"""A character behind a backslash is kept as the lone surrogate of its number while the tree is taken apart: no text
+that was decoded has one, and none is a bracket or a space."""
+_SHOWN: Final = {_HIDDEN + number: chr(number) for number in range(128)}
+_HAS_HIDDEN: Final = re.compile("[\udc00-\udc7f]")
+_SPACES: Final = re.compile(" {2,}")
+_BRACKET: Final = re.compile("([{}()])")
+_PAIR: Final = re.compile(r":([^ ]+) ([^ ]+)(?: (\[[^\]]*\]))?")
 
 
 class TreeError(Exception):
@@ -29,14 +37,29 @@ class Node:
     """A node: its name, and its fields by name. A field is a str (a token as it stands, "<>" for none), a Node, or a
     list of these; a constant's bytes are a list of their tokens behind its length."""
 
-    __slots__ = ("fields", "name")
+    __slots__ = ("_fields", "name", "plain", "within")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.fields: dict[str, object] = {}
+        self.plain = ""
+        """The text of the fields whose values are tokens."""
+        self.within: dict[str, object] = {}
+        """The fields whose values are nodes or lists."""
+        self._fields: dict[str, object] | None = None
 
     def __repr__(self) -> str:
         return f"Node({self.name}, {', '.join(self.fields)})"
+
+    @property
+    def fields(self) -> dict[str, object]:
+        found = self._fields
+        if found is None:
+            found = {}
+            if self.plain:
+                _take_apart(self.plain, found)
+            found.update(self.within)
+            self._fields = found
+        return found
 
     def token(self, field: str) -> str:
         """A field that is a token; empty when it is none, or not there."""
@@ -45,8 +68,7 @@ class Node:
 
     def number(self, field: str) -> int:
         """A field that is a number; 0 when it is none."""
-        value = self.token(field)
-        return int(value) if value.lstrip("-").isdecimal() else 0
+        return _number(self.token(field))
 
     def true(self, field: str) -> bool:
         return self.token(field) == "true"
@@ -56,7 +78,7 @@ class Node:
         return unescape(self.token(field))
 
     def node(self, field: str) -> Node | None:
-        value = self.fields.get(field)
+        value = self.within.get(field)
         return value if isinstance(value, Node) else None
 
     def items(self, field: str) -> list[object]:
@@ -65,7 +87,8 @@ class Node:
         return value if isinstance(value, list) else []
 
     def nodes(self, field: str) -> list[Node]:
-        return [item for item in self.items(field) if isinstance(item, Node)]
+        value = self.within.get(field)
+        return [item for item in value if isinstance(item, Node)] if isinstance(value, list) else []
 
     def strings(self, field: str) -> list[str]:
         """A list of String nodes, as they were written."""
@@ -73,7 +96,7 @@ class Node:
 
     def numbers(self, field: str) -> list[int]:
         """A list of integers or OIDs, or a bit set."""
-        return [int(item) for item in self.items(field) if isinstance(item, str) and item.lstrip("-").isdecimal()]
+        return [_number(item) for item in self.items(field) if isinstance(item, str) and _is_number(item)]
 
     def walk(self) -> Iterator[Node]:
         """This node and every node below it, each before what is below it."""
@@ -82,18 +105,48 @@ class Node:
             at = waiting.pop()
             if isinstance(at, Node):
                 yield at
-                waiting.extend(reversed(list(at.fields.values())))
+                waiting.extend(reversed(list(at.within.values())))
             elif isinstance(at, list):
                 waiting.extend(reversed(at))
 
 
+def _is_number(token: str) -> bool:
+    return len(token) <= 20 and token.isascii() and token.removeprefix("-").isdigit()
+
+
+def _number(token: str) -> int:
+    return int(token) if _is_number(token) else 0
+
+
+def _take_apart(plain: str, found: dict[str, object]) -> None:
+    """Plain fields by name. Those of nearly every node are words between single spaces."""
+    if not plain.startswith(":"):  # {A_EXPR IN :name …}, {A_CONST NULL …}: a word that has no field
+        word, _, plain = plain.partition(" ")
+        found[""] = word
+    if "[" in plain:
+        for name, token, more in _PAIR.findall(plain):
+            found[name] = [token, *more.split()] if more else token
+        return
+    words = plain.split(" ")
+    for at in range(1, len(words), 2):
+        found[words[at - 1][1:]] = words[at]
+
+
 def unescape(token: str) -> str:
-    return _ESCAPE.sub(r"\1", token) if "\\" in token else ("" if token == '""' else token)
+    """A name, as it is, of the token that stands for it."""
+    if token == '""':
+        return ""
+    return token.translate(_SHOWN) if _HAS_HIDDEN.search(token) is not None else token
 
 
 def string(token: str) -> str:
     """The text of a String node's token."""
-    return unescape(token[1:-1]) if len(token) >= 2 else ""
+    return unescape(token[1:-1]) if len(token) > 2 else ""
+
+
+def _hide(escaped: re.Match[str]) -> str:
+    number = ord(escaped[1])
+    return chr(_HIDDEN + number) if number < 128 else escaped[1]
 
 
 def read(text: str) -> list[Node]:
@@ -101,56 +154,67 @@ def read(text: str) -> list[Node]:
     however deep a tree is, that takes no stack."""
     if len(text) > MAX_TREE:
         raise TreeError(f"tree too large (got {len(text)} characters, expected at most {MAX_TREE})")
-    tokens = _TOKEN.findall(text)
-    top: list[object] = []
-    stack: list[tuple[Node | list[object], str]] = []  # what is open, and the field of a node that is filled next
-    place: Node | list[object] = top
-    field = ""
-    at = 0
-    count = len(tokens)
-    while at < count:
-        token = tokens[at]
-        at += 1
-        value: object
-        if token == "{":
-            if at >= count:
-                raise TreeError("node without a name")
-            stack.append((place, field))
-            place, field = Node(tokens[at]), ""
-            at += 1
-            continue
-        if token == "(":
-            stack.append((place, field))
-            place, field = [], ""
-            continue
-        if token == "}" or token == ")":
-            if not stack or isinstance(place, Node) != (token == "}"):
-                raise TreeError(f"{token} out of turn")
-            value = place
-            place, field = stack.pop()
-        elif isinstance(place, Node) and token.startswith(":") and (not field or field in place.fields):
-            field = token[1:]
-            continue
-        else:
-            value = token
-        if isinstance(place, list):
-            place.append(value)
-        elif not field:
-            raise TreeError(f"value without a field in {place.name}")
-        elif field not in place.fields:
-            place.fields[field] = value
-        else:  # a constant's bytes behind its length
-            before = place.fields[field]
-            if isinstance(before, list):
-                before.append(value)
-            else:
-                place.fields[field] = [before, value]
-    if stack or len(top) != 1:
+    if "\\" in text:
+        text = _ESCAPE.sub(_hide, text)
+    text = text.replace("\n", " ").replace("\t", " ")
+    if "  " in text:
+        text = _SPACES.sub(" ", text)
+    top = _assemble(_BRACKET.split(text))
+    if len(top) != 1:
         raise TreeError("not one tree or one list of trees")
-    if isinstance(top[0], Node):
-        return [top[0]]
-    trees = top[0] if isinstance(top[0], list) else []
+    first = top[0]
+    if isinstance(first, Node):
+        return [first]
+    if first == "<>":
+        return []
+    trees = first if isinstance(first, list) else [first]
     nodes = [tree for tree in trees if isinstance(tree, Node)]
     if len(nodes) != len(trees):
         raise TreeError("a list of something else than trees")
     return nodes
+
+
+def _assemble(pieces: list[str]) -> list[object]:
+    """What stands at the top, of what stands between brackets, and the brackets. `node` is what is open, or `items`
+    where it is None; `field` of the node is filled next."""
+    top: list[object] = []
+    stack: list[tuple[Node | None, list[object], str]] = []
+    node: Node | None = None
+    items = top
+    field = ""
+    opened = False
+    for at in range(0, len(pieces), 2):
+        piece = pieces[at].strip(" ")
+        bracket = pieces[at + 1] if at + 1 < len(pieces) else ""
+        opens = bracket == "{" or bracket == "("
+        if node is None:
+            if piece:
+                items.extend(piece.split(" "))
+        else:
+            if opened:
+                node.name, _, piece = piece.partition(" ")
+            if opens:
+                piece, _, field = piece.rpartition(" ")
+                if not field.startswith(":"):
+                    raise TreeError(f"value without a field in {node.name} (got {field!r})")
+            if piece:
+                node.plain = f"{node.plain} {piece}" if node.plain else piece
+        opened = bracket == "{"
+        if opens:
+            stack.append((node, items, field))
+            if opened:
+                node = Node("")
+            else:
+                node, items = None, []
+        elif bracket:
+            if not stack or (node is None) == (bracket == "}"):
+                raise TreeError(f"{bracket} out of turn")
+            value: object = items if node is None else node
+            node, items, field = stack.pop()
+            if node is None:
+                items.append(value)
+            else:
+                node.within[field[1:]] = value
+    if stack:
+        raise TreeError("the tree has no end")
+    return top

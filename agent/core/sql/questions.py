@@ -137,7 +137,7 @@ KINDS: Final[dict[str, str]] = {
     " FROM @pg_extension e JOIN @pg_namespace n ON n.oid == e.extnamespace WHERE e.extname == {name}",
     # prepared: the text of the statement, and whether it was made by PREPARE
     "prepared": "s.statement, CAST(s.from_sql AS @text), {null}, {null}, {null}, {null}"
-    " FROM @pg_prepared_statements s WHERE s.name == {name}",
+    " FROM @pg_prepared_statements s WHERE s.name == {name} OR s.name == {asked}",
     # of a table: name, the function's oid, schema and name, enabled
     "trigger": "CAST(g.tgname AS @text), CAST(g.tgfoid AS @text), CAST(k.nspname AS @text), CAST(p.proname AS @text),"
     " CAST(g.tgenabled AS @text), {null} FROM @pg_class c JOIN @pg_namespace n ON n.oid == c.relnamespace"
@@ -193,6 +193,8 @@ KINDS: Final[dict[str, str]] = {
 
 _PLACES: Final = re.compile("[\1-\3]")
 _OF_OIDS: Final = frozenset(("type_code",))
+_AS_IT_IS: Final = frozenset(("type_code", "prepared", "json_casts"))
+"""Kinds whose names need not be identifiers: prepared statements of the protocol, OIDs."""
 _VISIBLE: Final = {
     "visible_table": "@pg_table_is_visible(c.oid)",
     "visible_function": "@pg_function_is_visible(p.oid)",
@@ -224,13 +226,15 @@ def askable(kind: str, name: str) -> bool:
         return False
     if kind in _OF_OIDS:
         return name.isascii() and name.isdigit() and len(name) <= 10 and int(name) < 1 << 32
+    if kind in _AS_IT_IS:
+        return True
     found = parts(name)
     return found is not None and len(found) <= 3
 
 
 def about_name(kind: str, name: str) -> str:
     """The rows that are known of a name, for which `askable` holds."""
-    found = [name] if kind in _OF_OIDS else (parts(name) or [""])
+    found = [name] if kind in _OF_OIDS else (parts(name) or [name])
     body = _fill(KINDS[kind], null=_NULL, called=CALLED)
     if len(found) == 1:
         for key, value in _VISIBLE.items():
@@ -240,6 +244,9 @@ def about_name(kind: str, name: str) -> str:
         for key in _VISIBLE:
             body = body.replace("{" + key + "}", schema)
     is_schema = "n.oid == @pg_my_temp_schema()" if found[-1] == "pg_temp" else "n.nspname == {name}"
-    text = _sql(f"SELECT '{kind}', \2, " + body.replace("{is_schema}", is_schema).replace("{name}", "\3"))
+    text = _sql(
+        f"SELECT '{kind}', \2, "
+        + body.replace("{is_schema}", is_schema).replace("{name}", "\3").replace("{asked}", "\2")
+    )
     values = {"\1": found[-2] if len(found) > 1 else "", "\2": name, "\3": found[-1]}
     return _PLACES.sub(lambda place: literal(values[place.group()]), text)

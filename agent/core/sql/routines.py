@@ -20,6 +20,8 @@ SETTING: Final = 8
 """It is set_config."""
 UNCLEAR: Final = 16
 """It may hide what it does: nothing is known of it, or it switches off what would show it."""
+JSON: Final = 32
+"""It turns values into JSON, by a cast that their type's owner may have made."""
 
 FIRST_USER: Final = 16384
 """OIDs below are of objects that initdb made (access/transam.h, FirstNormalObjectId)."""
@@ -60,6 +62,16 @@ BY_ARGUMENT: Final = frozenset(
     "nextval currval setval set_config lo_import lo_export pg_notify ts_rewrite current_setting".split()
 )
 """Builtins whose arguments name what they act on."""
+
+MAKES_JSON: Final = frozenset(
+    (
+        "to_json to_jsonb row_to_json array_to_json json_agg jsonb_agg json_agg_strict jsonb_agg_strict "
+        "json_build_object json_build_array jsonb_build_object jsonb_build_array json_object_agg jsonb_object_agg "
+        "json_object_agg_strict json_object_agg_unique json_object_agg_unique_strict jsonb_object_agg_strict "
+        "jsonb_object_agg_unique jsonb_object_agg_unique_strict"
+    ).split()
+)
+"""Builtins that turn values of any type into JSON (json.c, datum_to_json)."""
 
 COMPUTES: Final = frozenset(
     (
@@ -108,7 +120,8 @@ DOES_MORE: Final = (
             "binary_upgrade_set_next_pg_authid_oid binary_upgrade_set_next_pg_enum_oid "
             "binary_upgrade_set_next_pg_tablespace_oid binary_upgrade_set_next_pg_type_oid "
             "binary_upgrade_set_next_toast_pg_class_oid binary_upgrade_set_next_toast_relfilenode "
-            "binary_upgrade_set_record_init_privs brin_desummarize_range brin_summarize_new_values brin_summarize_range "
+            "binary_upgrade_set_record_init_privs brin_desummarize_range brin_summarize_new_values "
+            "brin_summarize_range "
             "gin_clean_pending_list lo_creat lo_create lo_export lo_from_bytea lo_import lo_put lo_truncate "
             "lo_truncate64 lo_unlink lowrite pg_backup_start pg_backup_stop pg_start_backup pg_stop_backup "
             "pg_cancel_backend pg_clear_attribute_stats pg_clear_relation_stats pg_copy_logical_replication_slot "
@@ -173,6 +186,8 @@ def effect(routine: Routine | None) -> int:
         return found  # its functions are looked at for themselves
     if routine.language != "c" or routine.volatility != "i":
         found |= CODE
+    if routine.language == "internal" and routine.volatility != "i":
+        found |= UNCLEAR  # any of the server's own under another name
     return found
 
 
@@ -181,6 +196,8 @@ def _builtin(routine: Routine) -> int:
     if name == "set_config":
         return MORE | CONSTANT | SETTING
     found = CONSTANT if name in BY_ARGUMENT else 0
+    if name in MAKES_JSON:
+        return JSON
     if name in RUNS_TEXT:
         return MORE | CODE | CONSTANT
     if name == "ts_rewrite" and routine.volatility != "v":

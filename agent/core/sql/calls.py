@@ -1,0 +1,93 @@
+"""The routines that an expression calls, and the types that it makes values of."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agent.core.sql.facts import Facts
+from agent.core.sql.nodes import Node
+from agent.core.sql.routines import FIRST_USER, SETTING, setting_effect
+from agent.core.sql.touched import Touched
+
+_CALLED: Final = re.compile(r"(?:funcid|fnoid|tsmhandler|InRangeFunc) (\d+)")
+_MADE: Final = re.compile(r"resulttype (\d{5,10})")
+_NAME_TYPES: Final = "24|2202|2203|2204|2205|2206|4089|4096"
+"""regproc, regprocedure, regoper, regoperator, regclass, regtype, regnamespace, regrole."""
+_CONSTANT: Final = re.compile(rf":consttype (?:({_NAME_TYPES})|(\d{{5,10}})) ")
+_TEXT: Final = ("25", "1043")
+
+
+class Calls:
+    """Looks at nodes of expressions, and tells Touched."""
+
+    def __init__(self, facts: Facts, touched: Touched) -> None:
+        self._facts = facts
+        self._touched = touched
+
+    def look(self, node: Node) -> None:
+        """At one node, not at those below it."""
+        plain = node.plain
+        if node.name == "CONST":
+            self._constant(plain)
+            return
+        if "unc" in plain or "fno" in plain or "tsm" in plain:
+            for oid in _CALLED.findall(plain):
+                if oid != "0":
+                    self._called(int(oid), node)
+        if "resulttype" in plain:
+            for oid in _MADE.findall(plain):
+                self._made(int(oid))
+        if node.name in ("RANGETBLFUNCTION", "TABLEFUNC"):
+            for number in [*node.numbers("funccoltypes"), *node.numbers("coltypes")]:
+                self._made(number)
+        elif node.name == "JSONCONSTRUCTOREXPR":
+            self._touched.json()
+
+    def _called(self, oid: int, node: Node) -> None:
+        effect = self._touched.call(oid)
+        if effect & SETTING:
+            name = _first_text(node)
+            self._touched.changes(effect, None if name is None else setting_effect(name))
+
+    def _constant(self, plain: str) -> None:
+        found = _CONSTANT.match(plain)
+        if found is None:
+            return
+        if found[1] is not None:
+            self._touched.constants = True
+        else:
+            self._made(int(found[2]))
+
+    def _made(self, of_type: int) -> None:
+        if of_type >= FIRST_USER:
+            self._touched.made(of_type)
+
+
+def _first_text(call: Node) -> str | None:
+    """The constant that is a call's first argument; None when it isn't a constant text."""
+    args = call.nodes("args")
+    if call.name != "FUNCEXPR" or not args:
+        return None
+    for arg in args:
+        if arg.name == "NAMEDARGEXPR" and arg.number("argnumber") == 0:
+            inner = arg.node("arg")
+            return None if inner is None else _constant_text(inner)
+    return _constant_text(args[0])
+
+
+def _constant_text(node: Node) -> str | None:
+    """A constant of a character type. Its bytes begin with their number, times four, in four bytes (varatt.h)."""
+    if node.name == "RELABELTYPE":
+        inner = node.node("arg")
+        return None if inner is None else _constant_text(inner)
+    if node.name != "CONST" or node.token("consttype") not in _TEXT:
+        return None
+    tokens = [token for token in node.items("constvalue") if isinstance(token, str)]
+    try:
+        value = bytes(int(token) & 0xFF for token in tokens if token not in "[]")[1:]
+    except ValueError:
+        return None
+    if len(value) < 4 or len(tokens) < 2 or int.from_bytes(value[:4], "little") != len(value) << 2:
+        return None
+    return value[4:].decode("utf-8", "replace")
