@@ -318,7 +318,7 @@ def _warn_of_pattern(pattern: Value, resources: tuple[str, ...]) -> None:
     bare = without_object(pattern.written)
     if strange is not None:
         verb, meant = strange
-        near = meant or nearest(verb, {each.lower(): each for each in PG})
+        near = meant or nearest(verb, sorted({word.lower() for each in PG for word in (each, each.split(" ")[0])}))
         said = f"did you mean {near.upper()}?" if near else "it matches nothing"
         pattern.problem(f"no operation has this verb (got {verb}, {said})")
     elif bare is not None:
