@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from agent.net.poller import Poller
 from agent.net.stream import Stream
 from tests.agent.net.loop import Loop, turn
+from tests.e2e.certificates import Authority
 
 
 class Owner:
@@ -167,3 +171,49 @@ def test_reading_stops_and_goes_on(pair: Pair) -> None:
     assert pair.owner.data == b""
     pair.stream.read(True)
     turn(pair.poller, lambda: pair.owner.data == b"waits")
+
+
+def handshake(pair: Pair, directory: Path) -> ssl.SSLSocket:
+    """TLS between the stream and the peer, the word that it may begin sent in the same batch; the peer's side of it."""
+    made = Authority(directory).issue("server", "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.certificate, made.key)
+    pair.stream.send(b"S")
+    pair.stream.secure(context, True, None, b"")
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    assert pair.there.recv(1) == b"S"
+    pair.there.settimeout(None)
+    shaken: list[ssl.SSLSocket] = []
+    peer = threading.Thread(target=lambda: shaken.append(trusting.wrap_socket(pair.there)))
+    peer.start()
+    turn(pair.poller, lambda: "secured" in pair.owner.said)
+    peer.join(5)
+    (secured,) = shaken
+    return secured
+
+
+def test_tls(pair: Pair, tmp_path: Path) -> None:
+    """What is sent before TLS leaves in the open, what is sent after it encrypted; the end is told as such."""
+    secured = handshake(pair, tmp_path)
+    secured.sendall(b"question")
+    turn(pair.poller, lambda: pair.owner.data == b"question")
+    pair.send(b"ans")
+    pair.send(b"wer")
+    assert secured.recv(3) + secured.recv(3) == b"answer"
+    pair.stream.send(b"last words")
+    pair.stream.close()
+    pair.loop.advance(0)
+    assert secured.recv(100) == b"last words"
+    assert secured.recv(100) == b""
+    secured.close()
+
+
+def test_tls_withheld(pair: Pair, tmp_path: Path) -> None:
+    """What is dropped was not encrypted yet: what follows can be read."""
+    secured = handshake(pair, tmp_path)
+    pair.stream.send(b"unrecorded")
+    pair.poller.withhold()
+    pair.send(b"after")
+    assert secured.recv(100) == b"after"
+    secured.close()
