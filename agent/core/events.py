@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from agent.core.policy.rulebook import Rules
+from agent.core.sql.catalog import Catalog
 from schemas.identity import Identity
 
 
@@ -88,6 +90,10 @@ class Admitted(Struct, frozen=True):
     identity: Identity
     resource: str
     server: Login
+    rules: Rules | None = None
+    """The policy, if there is one."""
+    catalog: Catalog | None = None
+    """What the sessions of this resource have to know of one another."""
 
 
 class Refused(Struct, frozen=True, gc=False):
@@ -96,6 +102,12 @@ class Refused(Struct, frozen=True, gc=False):
     code: str
     message: str
     hint: str | None = None
+
+
+class PolicyChanged(Struct, frozen=True):
+    """Another policy is in force."""
+
+    rules: Rules | None
 
 
 class CancelAsked(Struct, frozen=True, gc=False):
@@ -137,6 +149,7 @@ Event = (
     | ServerUnreachable
     | Admitted
     | Refused
+    | PolicyChanged
     | CancelAsked
     | Durable
     | JournalLost

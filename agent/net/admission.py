@@ -14,6 +14,8 @@ from twisted.python.failure import Failure
 
 from agent.core.commands import Prove
 from agent.core.events import Admitted, Login, Refused
+from agent.core.policy.rulebook import Rules
+from agent.core.sql.catalog import Catalog
 from agent.identity.accounts import Accounts, Proof, Refusal
 from agent.identity.throttle import Throttle
 from agent.net.driver import Connection
@@ -36,6 +38,8 @@ class Admission:
 
     def __init__(self, reactor: Reactor, accounts: Accounts, clock: Callable[[], float], note: Note) -> None:
         self.resources: dict[str, PgResource] = {}
+        self.rules: Rules | None = None
+        self._catalogs: dict[str, Catalog] = {}
         self._reactor = reactor
         self._accounts = accounts
         self._throttle = Throttle()
@@ -149,7 +153,12 @@ class Admission:
         if connection.over:
             return
         admitted = Admitted(
-            session_id(int(self._clock() * 1000)), identity, f"pg/{resource.name}", login(resource, password)
+            session_id(int(self._clock() * 1000)),
+            identity,
+            f"pg/{resource.name}",
+            login(resource, password),
+            self.rules,
+            self._catalogs.setdefault(resource.name, Catalog()),
         )
         connection.admit(admitted, resource)
 

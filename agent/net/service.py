@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import gc
-import os
 import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from ssl import SSLContext
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from agent.core import session as core_session
 from agent.core.commands import Prove
-from agent.core.limits import CREDENTIAL_LIFETIME, LOGIN_TIMEOUT, MAX_UNPROVEN
+from agent.core.events import PolicyChanged
+from agent.core.limits import LOGIN_TIMEOUT, MAX_UNPROVEN
 from agent.core.pg.errors import error_response
 from agent.core.pg.greeting import Terms
 from agent.core.pg.session import PgSession
 from agent.identity import authority
 from agent.identity.accounts import Accounts
 from agent.net import control_http, tls
-from agent.net.admission import Admission, login
-from agent.net.check import Check
+from agent.net.admission import Admission
 from agent.net.commit import Commit
-from agent.net.control import ControlError
+from agent.net.desk import Desk, agent_version
 from agent.net.dial import Dial
 from agent.net.driver import Connection
 from agent.net.listener import Listener, ListenFailed
+from agent.net.policy import PolicyFile
 from agent.net.poller import Poller, Reactor
 from agent.net.sealing import Sealing
 from agent.net.stream import Owner, Stream
@@ -43,9 +40,7 @@ from agent.store import configuration as hoop_yaml
 from agent.store.control import open_database, ready_directory
 from agent.store.journal import Journal, JournalFailed
 from agent.store.recovery import closing_records
-from agent.store.secret import resolve
 from schemas.configuration import Address, Configuration, PgResource, Tls
-from schemas.identity import Identity
 from schemas.records import Event
 
 DRAIN = 10.0
@@ -62,33 +57,37 @@ _log = Logger()
 
 
 class Agent:
-    """Owns everything that runs. Implements agent.net.driver.Host and agent.net.control.Service."""
+    """Owns everything that runs. Implements agent.net.driver.Host; agent.net.desk answers the control
+    API from what it owns."""
 
     def __init__(self, reactor: Reactor, configuration: Configuration) -> None:
         self.reactor = reactor
         self.configuration = configuration
         self.stopping = False
         self._state = Path(configuration.state)
-        self._started = time.time()
+        self.started = time.time()
         self._last = 0
-        self._connections: set[Connection] = set()
+        self.connections: set[Connection] = set()
         self._unproven = 0
         self._cancel_keys: dict[bytes, Connection] = {}
-        self._totals = {"sessions_total": 0, "logins_refused_total": 0, "connections_refused_total": 0}
-        self._listeners: dict[str, Address] = {}
+        self.totals = {"sessions_total": 0, "logins_refused_total": 0, "connections_refused_total": 0}
+        self.listeners: dict[str, Address] = {}
         self._pg: Listener | None = None
         self._ports: list[control_http.Port] = []
         self._strict = configuration.audit.durability == "strict"
         ready_directory(self._state)
         journal = Journal.open(self._state / "journal")
-        self._poller = Poller(reactor, self._batch_done)
+        self._poller = Poller(reactor, self.batch_done)
         self.commit = Commit(self._poller, journal, self._journal_failed, self._strict)
         self._recovered(journal)
         self._database = open_database(self._state)
         self.accounts = Accounts(self._database, time.time)
-        self._admission = Admission(reactor, self.accounts, time.time, self.note)
-        self._admission.resources = {resource.name: resource for resource in configuration.resources}
-        self._tls_files, self._ca = self._certificate()
+        self.admission = Admission(reactor, self.accounts, time.time, self.note)
+        self.admission.resources = {resource.name: resource for resource in configuration.resources}
+        path = None if configuration.policy is None else Path(configuration.policy)
+        self._policy = PolicyFile(reactor, path, self.note, self._policy_changed)
+        self.admission.rules = self._policy.rules
+        self._tls_files, self.ca = self._certificate()
         self._tls: SSLContext = tls.for_clients(self._tls_files)
         self.sealing = Sealing(reactor, lambda: self.commit, configuration.audit)
 
@@ -97,24 +96,26 @@ class Agent:
     def listen(self) -> dict[str, Address]:
         """Opens every listener; their addresses by name. Raises ListenFailed, ControlError."""
         listen = self.configuration.listen
-        self._ports.append(control_http.listen_socket(self.reactor, self._state, self))
+        desk = Desk(self)
+        self._ports.append(control_http.listen_socket(self.reactor, self._state, desk))
         if listen.pg is not None:
             self._pg = Listener(self.reactor, self._poller, listen.pg, self._accepted)
-            self._listeners["pg"] = self._pg.address
+            self.listeners["pg"] = self._pg.address
         if listen.control is not None:
             try:
-                port = control_http.listen_watch(self.reactor, listen.control.host, listen.control.port, self)
+                port = control_http.listen_watch(self.reactor, listen.control.host, listen.control.port, desk)
             except OSError as error:
                 raise ListenFailed(f"cannot listen on {listen.control.host}:{listen.control.port}") from error
             self._ports.append(port)
-            self._listeners["control"] = Address(listen.control.host, port.getHost().port)
-        self.note("agent started", None, None, {"version": _version(), "configuration": self.configuration.source})
+            self.listeners["control"] = Address(listen.control.host, port.getHost().port)
+        self.note("agent started", None, None, {"version": agent_version(), "configuration": self.configuration.source})
+        self._policy.start()
         for key in self.configuration.later:
             _log.warn("{key} is set, but not in this version", key=key)
         self._renewal = LoopingCall(self._renew)
         self._renewal.clock = self.reactor
         self._renewal.start(RENEW, now=False)
-        return self._listeners
+        return self.listeners
 
     def stop(self) -> Deferred[None]:
         """Takes no more clients, lets what is at work finish, ends every session, seals. A second call hurries."""
@@ -125,6 +126,7 @@ class Agent:
             if self._pg is not None:
                 self._pg.close()
             self._renewal.stop()
+            self._policy.stop()
             self._drain()
         else:
             self._deadline = 0.0
@@ -132,10 +134,10 @@ class Agent:
 
     def _drain(self) -> None:
         late = self.reactor.seconds() >= self._deadline
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             if late or not connection.session.busy:
                 connection.stop(*_SHUTDOWN)
-        if self._connections:
+        if self.connections:
             self.reactor.callLater(0.05, self._drain)
             return
         self.note("agent stopped", None, None, {})
@@ -153,15 +155,24 @@ class Agent:
         self._database.close()
         self._stopped.callback(None)
 
+    def _policy_changed(self) -> None:
+        """Another policy is in force: from the next statement on, for the sessions that there are as well."""
+        self.admission.rules = self._policy.rules
+        for connection in list(self.connections):
+            connection.feed(PolicyChanged(self._policy.rules))
+        self.batch_done()
+
     def reload(self) -> None:
-        """Reads hoop.yaml again and takes its resources; a bad file is refused and the old one stays."""
+        """Reads the policy again, and hoop.yaml, and takes its resources; a bad file is refused and the old one
+        stays."""
+        self._policy.reload()
         try:
             fresh = hoop_yaml.load(Path(self.configuration.source))
         except hoop_yaml.ConfigurationError as error:
             _log.error("configuration not reloaded: {error}", error=error.message)
             self.note("configuration refused", None, None, {"error": error.message})
             return
-        self._admission.resources = {resource.name: resource for resource in fresh.resources}
+        self.admission.resources = {resource.name: resource for resource in fresh.resources}
         self.configuration = msgspec.structs.replace(self.configuration, resources=fresh.resources)
         self.note("configuration loaded", None, None, {"resources": [r.name for r in fresh.resources]})
 
@@ -177,13 +188,13 @@ class Agent:
             journal.append(Event(self.now(), "journal recovered", None, None, _json(details)))
         journal.wait()
 
-    def _batch_done(self) -> None:
+    def batch_done(self) -> None:
         self.commit.batch_done()
 
     def _journal_failed(self, reason: str) -> None:
         """Nothing may run that can't be recorded: every session ends, and nobody gets in until there is a journal."""
         _log.critical("the journal cannot be written: {reason}", reason=reason)
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.journal_lost(reason)
         self.reactor.callLater(REOPEN, self._reopen)
 
@@ -213,7 +224,7 @@ class Agent:
 
     def _accepted(self, client: socket.socket, address: str) -> None:
         if self._unproven >= MAX_UNPROVEN or self.stopping:
-            self._totals["connections_refused_total"] += 1
+            self.totals["connections_refused_total"] += 1
             try:
                 client.send(error_response("53300", "too many clients are logging in", severity="FATAL"))
             except OSError:
@@ -230,7 +241,7 @@ class Agent:
             strict=self._strict,
         )
         connection = Connection(self, PgSession(terms), address)
-        self._connections.add(connection)
+        self.connections.add(connection)
         self._unproven += 1
         connection.timer = self.reactor.callLater(LOGIN_TIMEOUT, self._too_slow, connection)
         connection.begin(client)
@@ -239,15 +250,15 @@ class Agent:
         connection.stop("08006", "canceling authentication due to timeout", "login timed out")
 
     def prove(self, connection: Connection, request: Prove) -> None:
-        self._admission.prove(connection, request)
+        self.admission.prove(connection, request)
 
     def let_in(self, connection: Connection) -> None:
         self._unproven -= 1
-        self._totals["sessions_total"] += 1
+        self.totals["sessions_total"] += 1
 
     def closed(self, connection: Connection) -> None:
-        if connection in self._connections:
-            self._connections.discard(connection)
+        if connection in self.connections:
+            self.connections.discard(connection)
             if connection.admitted is None:
                 self._unproven -= 1
             for key in connection.cancel_keys:
@@ -272,111 +283,18 @@ class Agent:
     def find_cancel(self, key: bytes) -> Connection | None:
         return self._cancel_keys.get(key)
 
-    # The control API
-
-    def status(self) -> Mapping[str, object]:
-        listeners = {name: f"{address.host}:{address.port}" for name, address in self._listeners.items()}
-        return {
-            "version": _version(),
-            "pid": os.getpid(),
-            "started_at": self._started,
-            "listeners": listeners,
-            "sessions": len(self._live()),
-            "ready": not self.stopping and self.commit.journal.failure is None,
-            "journal": self.commit.journal.failure or "writable",
-            "compiled": not str(core_session.__file__).endswith(".py"),
-            "later": list(self.configuration.later),
-        }
-
-    def resources(self) -> Sequence[Mapping[str, object]]:
-        return hoop_yaml.described(self.configuration)
-
-    def live_sessions(self) -> Sequence[Mapping[str, object]]:
-        return [
-            {
-                "session_id": connection.admitted.session_id,
-                "subject": connection.admitted.identity.subject,
-                "actor": connection.admitted.identity.actor,
-                "run": connection.admitted.identity.run,
-                "resource": connection.admitted.resource,
-                "client_address": connection.address,
-                "started_at": connection.started / 1e6,
-            }
-            for connection in self._live()
-            if connection.admitted is not None
-        ]
-
-    def _live(self) -> list[Connection]:
-        return [connection for connection in self._connections if connection.admitted is not None]
-
-    def kill(self, session_id: str, reason: str) -> bool:
-        for connection in self._live():
-            if connection.admitted is not None and connection.admitted.session_id == session_id:
-                connection.stop("57P01", f"terminating connection: {reason}", reason)
-                self._batch_done()
-                return True
-        return False
-
-    def end_credentials(self, credential_ids: Sequence[str]) -> int:
-        ended = 0
-        for connection in self._live():
-            if connection.admitted is not None and connection.admitted.identity.credential_id in credential_ids:
-                connection.stop("57P01", "terminating connection: its credential was revoked", "credential revoked")
-                ended += 1
-        self._batch_done()
-        return ended
-
-    def seal(self) -> Deferred[Mapping[str, object]]:
-        return self.sealing.seal()
-
-    def check(self, resource: str) -> Deferred[Mapping[str, object]]:
-        found = self._admission.resources[resource]
-        fetched: Deferred[str | None] = deferToThreadPool(
-            self.reactor,
-            self.reactor.getThreadPool(),
-            lambda: None if found.password is None else resolve(found.password),
-        )
-        return fetched.addCallback(lambda password: Check(self, found, login(found, password)).report)
-
-    def issue(self, identity: Identity, resource: str) -> Mapping[str, object]:
-        address = self._listeners.get("pg")
-        if address is None:
-            raise ControlError(503, "the agent does not listen for PostgreSQL", "set listen.pg in hoop.yaml")
-        issued = self.accounts.issue(identity, f"pg/{resource}", CREDENTIAL_LIFETIME)
-        self.note("credential issued", identity.subject, f"pg/{resource}", {"credential_id": issued.credential_id})
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
-        return {
-            "host": host,
-            "port": address.port,
-            "dbname": resource,
-            "user": identity.subject,
-            "password": issued.token,
-            "expires_at": issued.expires_at,
-            "ca": self._ca,
-        }
+    # Events
 
     def note(self, kind: str, subject: str | None, resource: str | None, details: Mapping[str, object]) -> None:
         """Records an event; where it can't be, the log has it."""
         if kind == "login refused":
-            self._totals["logins_refused_total"] += 1
+            self.totals["logins_refused_total"] += 1
         try:
             self.commit.append(Event(self.now(), kind, subject, resource, _json(details)))
         except JournalFailed as error:
             _log.error("not recorded: {kind} ({error})", kind=kind, error=error)
             return
-        self._batch_done()
-
-    def metrics(self) -> Mapping[str, int | float]:
-        journal = self.commit.journal
-        return {
-            **self._totals,
-            "sessions": len(self._live()),
-            "connections": len(self._connections),
-            "journal_records_total": journal.appended,
-            "journal_bytes_total": journal.bytes,
-            "journal_writable": int(journal.failure is None),
-            "seal_failures_total": self.sealing.failures,
-        }
+        self.batch_done()
 
     # TLS
 
@@ -391,7 +309,7 @@ class Agent:
 
     def _renew(self) -> None:
         try:
-            self._tls_files, self._ca = self._certificate()
+            self._tls_files, self.ca = self._certificate()
             self._tls = tls.for_clients(self._tls_files)
         except (tls.TlsFailed, authority.AuthorityError) as error:
             _log.error("certificate not renewed: {error}", error=error)
@@ -439,10 +357,3 @@ def _is_loopback(address: str) -> bool:
 
 def _json(details: Mapping[str, object]) -> str:
     return msgspec.json.encode(dict(details)).decode()
-
-
-def _version() -> str:
-    try:
-        return version("hoopctl")
-    except PackageNotFoundError:
-        return "0 (not installed)"

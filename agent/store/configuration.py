@@ -60,8 +60,6 @@ def load(path: Path) -> Configuration:
     configuration = read(document, content) if content is not None else None
     if configuration is None or document.problems:
         raise ConfigurationError(document.problems)
-    if configuration.policy is not None:
-        _refuse_unenforceable(Path(configuration.policy))
     return configuration
 
 
@@ -88,22 +86,6 @@ def _content(document: Document, file: Path) -> bytes | None:
     except OSError as error:
         document.problem(1, 1, "", f"the file can't be read ({(error.strerror or str(error)).lower()})")
         return None
-
-
-def _refuse_unenforceable(file: Path) -> None:
-    # A rule that is written down and not enforced would be believed. Until rules are here, none may be written.
-    document = Document(str(file))
-    content = _content(document, file)
-    top = document.compose(content) if content is not None else None
-    if top is not None:
-        keys = top.mapping(("version", "default", "rules", "masks"))
-        for name in ("rules", "masks"):
-            if name in keys and keys[name].items():
-                keys[name].problem(f"{name} are not in this version, and would not be enforced (expected none)")
-        if "default" in keys and keys["default"].choice(("allow", "deny"), "allow") == "deny":
-            keys["default"].problem("a default of deny is not in this version, and would not be enforced")
-    if document.problems:
-        raise ConfigurationError(document.problems)
 
 
 def read(document: Document, content: bytes) -> Configuration | None:

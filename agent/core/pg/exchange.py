@@ -102,6 +102,10 @@ class Prepared:
         self.statement = statement
         self.types = types
         self.reads = reads
+        self.raw: bytes | None = None
+        """The statement as the client sent it, for whom it is decided by."""
+        self.declared = types
+        """The types that the client named; `types` are those that the server found."""
 
 
 class Operation:
@@ -127,6 +131,8 @@ class Operation:
         self.copied: Rest | None = None
         self.error_code: str | None = None
         self.error_message: str | None = None
+        self.watched = False
+        """It runs code: what that does is judged before it counts."""
         self.denied = False
         self.inside: tuple[str, ...] = ()
         """What it was seen to do only when it ran."""

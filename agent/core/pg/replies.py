@@ -110,9 +110,9 @@ class Replies:
 
     def read(self, out: list[Command], now: int) -> bytes:
         """Consumes what is whole, and of rows whatever there is; returns what the client gets. Raises ProtocolError."""
-        if not self._inbox.ready():
+        if not self._inbox.ready() and not self._sent:
             return b""
-        data = self._inbox.take()
+        data = self._inbox.take() if self._inbox.ready() else b""
         size: i64 = len(data)
         at: i64 = 0
         start: i64 = 0
@@ -134,7 +134,9 @@ class Replies:
             if self.watch is not None and self._watches(tag):
                 end = at + 1 + length
                 if length > MAX_SERVER_MESSAGE:
-                    raise ProtocolError(f"message too large (got {length} bytes, expected at most {MAX_SERVER_MESSAGE})")
+                    raise ProtocolError(
+                        f"message too large (got {length} bytes, expected at most {MAX_SERVER_MESSAGE})"
+                    )
                 if end > size:
                     needed = end - at
                     break
@@ -256,6 +258,15 @@ class Replies:
         request.held = False
         self._exchange.put_back(request)
         self._inbox.put_back(ending, 0)
+
+    def tell(self, content: bytes, operation: Operation, out: list[Command], now: int) -> None:
+        """The agent's own error, in place of the answer to an operation: it leaves with what is read next."""
+        found = fields(content[HEAD:])
+        operation.error_code = found.get("C", "")
+        operation.error_message = redact(found.get("M", ""))
+        self._ledger.received(out, now, operation, content)
+        self._ledger.end(out, now, operation, "error")
+        self._sent.append(content)
 
     def within_message(self) -> bool:
         """Whether the client got a message's beginning and not its end: nothing else may be told to it then."""
@@ -386,6 +397,8 @@ class Replies:
             operation.finished = now
         if request.kind == QUERY or request.kind == FUNCTION or request.kind == SYNC:
             return
+        if request.held and self.watch is not None and request.kind == EXECUTE:
+            self.watch.executed(request, b"")
         for passed in self._exchange.fail():
             if passed.asking:
                 if self.watch is not None:

@@ -75,6 +75,14 @@ class Requests:
         self._passing: i64 = 0
         self._dropping: i64 = 0
 
+    @property
+    def exchange(self) -> Exchange:
+        return self._exchange
+
+    def between(self) -> bool:
+        """Whether nothing of a message has been read that isn't read to its end."""
+        return len(self._inbox) == 0 and self._passing == 0 and self._dropping == 0
+
     def full(self) -> bool:
         """Whether the client has to wait until some of its requests are answered."""
         return len(self._exchange) >= MAX_PENDING

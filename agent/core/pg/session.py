@@ -31,6 +31,7 @@ from agent.core.events import (
     Durable,
     Event,
     JournalLost,
+    PolicyChanged,
     Refused,
     ServerConnected,
     ServerData,
@@ -45,11 +46,15 @@ from agent.core.pg.errors import error_response
 from agent.core.pg.exchange import Exchange
 from agent.core.pg.gate import Gate
 from agent.core.pg.greeting import BEFORE, GREETING, PROVING, SECURING, Greeting, Terms
+from agent.core.pg.guard import Guard
 from agent.core.pg.ledger import Ledger
 from agent.core.pg.messages import AUTHENTICATION, BACKEND_KEY_DATA, READY, ProtocolError, message
 from agent.core.pg.replies import Replies
 from agent.core.pg.requests import Requests
+from agent.core.policy.rulebook import Rulebook, Rules
 from agent.core.session import Session
+from agent.core.sql.catalog import Catalog
+from schemas.policy import NOTHING
 
 CONNECTING: Final = "connecting"
 RELAYING: Final = "relaying"
@@ -79,6 +84,9 @@ class PgSession(Session):
         self._to_server = Gate()
         self._to_client = Gate()
         self._durable = 0
+        self._rulebook: Rulebook | None = None
+        self._catalog = Catalog()
+        self._guard: Guard | None = None
         self._server_lost: str | None = None
         self._unheard: int | None = None
         """Bytes of answers since nobody is there to read them."""
@@ -127,6 +135,8 @@ class PgSession(Session):
             self._admitted(event, out, now)
         elif isinstance(event, Refused):
             self._fatal(out, now, event.code, event.message, event.hint, "refused")
+        elif isinstance(event, PolicyChanged):
+            self._ruled(event.rules)
         elif isinstance(event, ServerConnected):
             if self._login is not None:
                 self._steps(self._login.connected(), out, now)
@@ -173,9 +183,31 @@ class PgSession(Session):
             return
         ledger = self._ledger = Ledger(event.session_id, event.identity, event.resource, self._terms.kept)
         ledger.session_started(out, now, self._terms.client_address, wish.client_name)
+        self._catalog = self._catalog if event.catalog is None else event.catalog
+        self._ruled(event.rules)
         self._login = server.ServerLogin(event.server, wish.parameters)
         self.state = CONNECTING
         out.append(Connect())
+
+    def _ruled(self, rules: Rules | None) -> None:
+        """The policy in force from now on. Where no rule is about this session, nothing of it is asked."""
+        ledger, wish = self._ledger, self._greeting.wish
+        if ledger is None or wish is None:
+            return
+        rulebook = (rules or Rules(NOTHING)).rulebook(
+            ledger.identity, ledger.resource, self._terms.client_address, wish.client_name
+        )
+        if self._guard is not None:
+            self._guard.take(rulebook)
+        self._rulebook = None if rulebook.empty else rulebook
+
+    def _watch(self, requests: Requests, replies: Replies) -> Guard | None:
+        """The guard, if there is a policy for this session: it takes over between two messages."""
+        ledger = self._ledger
+        if self._guard is None and self._rulebook is not None and ledger is not None and requests.between():
+            self._guard = Guard(self._rulebook, self._catalog, ledger, requests, replies)
+            replies.watch = self._guard
+        return self._guard
 
     def _steps(self, steps: list[server.Step], out: list[Command], now: int) -> None:
         for step in steps:
@@ -214,8 +246,11 @@ class PgSession(Session):
         self._process, self._server_key = ready.process, ready.key
         key = self._terms.cancel_key if self._greeting.minor >= 2 else self._terms.cancel_key[: 4 + _SHORT_KEY]
         exchange = Exchange()
-        self._requests = Requests(ledger, exchange)
-        self._replies = Replies(ledger, exchange)
+        requests = self._requests = Requests(ledger, exchange)
+        replies = self._replies = Replies(ledger, exchange)
+        guard = self._watch(requests, replies)
+        if guard is not None:
+            guard.welcomed(self._welcome)
         self.state = RELAYING
         out.append(OfferCancel(key))
         out.append(
@@ -233,14 +268,33 @@ class PgSession(Session):
     # Relaying
 
     def _requested(self, data: bytes, out: list[Command], now: int) -> None:
-        requests = self._requests
-        if requests is None:
+        requests, replies = self._requests, self._replies
+        if requests is None or replies is None:
             return
-        requests.add(data)
-        self._pump(requests, out, now)
+        guard = self._guard if self._rulebook is None else self._watch(requests, replies)
+        if guard is not None:
+            guard.add(data)
+            self._guarded(guard, requests, out, now)
+        else:
+            requests.add(data)
+            self._pump(requests, out, now)
+
+    def _guarded(self, guard: Guard, requests: Requests, out: list[Command], now: int) -> None:
+        """Under a policy: whatever the guard lets go, in both directions, until it waits for somebody."""
+        while True:
+            self._forward(guard.read(out, now), requests, out)
+            if not guard.resumed:
+                break
+            guard.resumed = False
+            if not self._tell(out, now):
+                return
+        self._set_reading(out)
 
     def _pump(self, requests: Requests, out: list[Command], now: int) -> None:
-        data = requests.read(out, now)
+        self._forward(requests.read(out, now), requests, out)
+        self._set_reading(out)
+
+    def _forward(self, data: bytes, requests: Requests, out: list[Command]) -> None:
         if data:
             need = int(requests.need)
             if need <= self._durable or not self._terms.strict:
@@ -250,7 +304,6 @@ class PgSession(Session):
                 )
             else:
                 self._to_server.hold(data, need)
-        self._set_reading(out)
 
     def _answered(self, data: bytes, out: list[Command], now: int) -> None:
         replies, requests = self._replies, self._requests
@@ -258,12 +311,26 @@ class PgSession(Session):
             return
         replies.add(data)
         was_full = requests.full()
+        if not self._tell(out, now):
+            return
+        if self._guard is not None:
+            self._guarded(self._guard, requests, out, now)
+        elif was_full and not requests.full():
+            self._pump(requests, out, now)
+        else:
+            self._set_reading(out)
+
+    def _tell(self, out: list[Command], now: int) -> bool:
+        """Passes on what the server answered; returns whether the session goes on."""
+        replies = self._replies
+        if replies is None:
+            return False
         try:
             answer = replies.read(out, now)
         except ProtocolError as error:
             reason = f"resource {self._resource()} broke the protocol: {error.message}"
             self._fatal(out, now, "08P01", reason, None, reason)
-            return
+            return False
         if answer:
             need = int(replies.need)
             if need <= self._durable or not self._terms.strict:
@@ -274,11 +341,8 @@ class PgSession(Session):
                 self._to_client.hold(answer, need)
             if self._unheard is not None:
                 self._nobody_listens(len(answer), out, now)
-                return
-        if was_full and not requests.full():
-            self._pump(requests, out, now)
-        else:
-            self._set_reading(out)
+                return self.state == RELAYING
+        return True
 
     def _nobody_listens(self, size: int, out: list[Command], now: int) -> None:
         """The client said goodbye and is gone: a short answer ends by itself, a long one is cancelled, as PostgreSQL
@@ -306,7 +370,8 @@ class PgSession(Session):
 
     def _set_reading(self, out: list[Command]) -> None:
         requests = self._requests
-        client = self._to_server.size < MAX_HELD and (requests is None or not requests.full())
+        full = requests is not None and (requests.full() if self._guard is None else self._guard.full())
+        client = self._to_server.size < MAX_HELD and not full
         server_too = self._to_client.size < MAX_HELD
         if client != self._reading.client or server_too != self._reading.server:
             self._reading = Reading(client, server_too)
@@ -337,6 +402,9 @@ class PgSession(Session):
         requests = self._requests
         if self.state != RELAYING or requests is None:
             self._close(out, "client gone: connection closed", now)
+        elif self._guard is not None:
+            self._guard.add(_TERMINATE_SERVER)  # in its turn
+            self._guarded(self._guard, requests, out, now)
         elif not requests.terminated:
             requests.terminated = True
             self._to_server.hold(_TERMINATE_SERVER, int(requests.need) if self._terms.strict else 0)

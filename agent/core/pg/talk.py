@@ -3,7 +3,8 @@
 A talk is a few messages of the extended protocol, or a Query, whose answers no client sees. Its names are its own, so
 that neither the client's unnamed statement nor its portals are touched, and nothing of them is left behind:
 
-    [Parse Bind Execute Close Close of trace-on] [Parse Close of the statement in question] [… of trace-off] Sync | Flush
+    [Parse Bind Execute Close Close of trace-on] [Parse Close of the statement in question] [… of trace-off]
+    Sync | Flush
 
 Where the client's pipeline is open (no Sync since its last message) a Flush ends the talk, so that what is one
 transaction stays one; else a Sync, and outside of a transaction the settings go with it.
@@ -63,23 +64,30 @@ class Talk:
         self.error: bytes | None = None
         """The ErrorResponse's body, if the server refused."""
         self.rows: list[Row] = []
+        self.settings = False
+        """Its first row is what SETTINGS asks."""
+        self.tree = False
+        """It asks for a tree."""
+        self.untraces = False
+        """When it is over, the server shows trees no more."""
         self._exchange = exchange
         self._pieces: list[bytes] = []
         self._left = 0
         self._tree: Request | None = None
 
-    def query(self, statement: str, shown: bool = False) -> Talk:
-        """A Query of its own. `shown`: the trees that it prints are of interest."""
-        request = self._push(QUERY)
-        if shown:
-            self._tree = request
+    def query(self, statement: str) -> Talk:
+        """A Query of its own."""
+        self._push(QUERY)
         self._pieces.append(message(0x51, text(statement)))
         return self
 
-    def ask(self, statement: str) -> Talk:
-        """A statement whose rows are wanted, or that is just to run."""
+    def ask(self, statement: str, shown: bool = False) -> Talk:
+        """A statement whose rows are wanted, or that is just to run. `shown`: the trees that it prints while it runs
+        are of interest."""
         for kind in (PARSE, BIND, EXECUTE, CLOSE, CLOSE):
-            self._push(kind)
+            request = self._push(kind)
+            if shown and kind == EXECUTE:
+                self._tree = request
         self._pieces.append(message(0x50, _NAME + text(statement) + b"\0\0") + _BIND + _EXECUTE + _CLOSE)
         return self
 

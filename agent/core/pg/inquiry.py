@@ -1,0 +1,281 @@
+"""What the guard knows of its session, and the questions that it asks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from agent.core.commands import Command
+from agent.core.pg.errors import fields
+from agent.core.pg.exchange import Exchange, Request
+from agent.core.pg.ledger import Ledger, Ruling
+from agent.core.pg.messages import HEAD, Inbox, message
+from agent.core.pg.replies import Replies, Watch
+from agent.core.pg.requests import Requests
+from agent.core.pg.rulings import LIFETIME, NEVER_ASKED, Judged, Row, Rulings
+from agent.core.pg.talk import TRACE_OFF, TRACE_ON, Talk
+from agent.core.pg.task import DECIDE, INSIDE, Task
+from agent.core.policy.rulebook import Rulebook
+from agent.core.sql.catalog import Catalog
+from agent.core.sql.facts import Facts
+from agent.core.sql.found import Found, Wanted
+from agent.core.sql.judgement import NOT_KNOWN, Judgement
+from agent.core.sql.statements import Statement
+
+_Q: Final = 0x51
+_P: Final = 0x50
+_B: Final = 0x42
+_E: Final = 0x45
+_S: Final = 0x53
+_H: Final = 0x48
+_OPENS: Final = (_P, _B, _E, 0x44, 0x43)
+_FLUSH: Final = message(_H, b"")
+_IDLE: Final = 0x49
+_FAILED: Final = 0x45
+_MOST_QUESTIONS: Final = 24
+"""Questions that may be asked about one statement; one that takes more is not understood."""
+_ALREADY_BEGUN: Final = "25001"  # active_sql_transaction, a warning of BEGIN
+_LEVELS: Final = {
+    "debug5": 1, "debug4": 2, "debug3": 3, "debug2": 4, "debug1": 5, "debug": 4, "log": 6, "notice": 7, "warning": 8,
+    "error": 9,
+}  # fmt: skip
+"""https://www.postgresql.org/docs/current/runtime-config-client.html, client_min_messages, least severe first."""
+_MOST_PADDING: Final = 65_536
+"""Characters that are put before a statement of several, so that the position in an error is that in the message."""
+_SETTINGS: Final = 7
+"""Columns of what SETTINGS asks."""
+
+
+class Inquiry(Watch):
+    """What is known of a session, and how more is found out. `resumed` when the replies have more to read although the
+    server sent nothing."""
+
+    def __init__(
+        self, rulebook: Rulebook, catalog: Catalog, ledger: Ledger, requests: Requests, replies: Replies
+    ) -> None:
+        super().__init__()
+        self.resumed = False
+        self._ledger = ledger
+        self._exchange: Exchange = requests.exchange
+        self._requests = requests
+        self._replies = replies
+        self._rulings = Rulings(rulebook, catalog)
+        self._facts = Facts()
+        self._facts_made = 0
+        self._plain = Ruling(policy=rulebook.policy.version)
+        ledger.ruling = self._plain
+        self._inbox = Inbox()
+        self._data = b""
+        self._at: i64 = 0
+        self._passing: i64 = 0
+        self._open = False
+        """Messages of the extended protocol were sent since the last Sync: what they do is one transaction yet."""
+        self._flushed = False
+        self._setting = NEVER_ASKED
+        self._settings: Row = ()
+        self._quoting = True
+        self._unicode = True
+        self._dirty = False
+        self._altered = False
+        self._deferred = False
+        """Code ran in this transaction, which may have left more to run at its end."""
+        self._muted = False
+        self._talk: Talk | None = None
+        self._missing: Wanted | None = None
+        self._shown: list[str] = []
+        self._task: Task | None = None
+
+    def take(self, rulebook: Rulebook) -> None:
+        """Another policy, from the next decision on."""
+        self._rulings.take(rulebook)
+        self._plain = Ruling(policy=rulebook.policy.version)
+        self._ledger.ruling = self._plain
+
+    def welcomed(self, messages: list[bytes]) -> None:
+        """What the server told at the login."""
+        for told in messages:
+            if told[:1] == b"S":
+                name, _, value = told[HEAD:].partition(b"\0")
+                self.parameter(name.decode("latin-1"), value[:-1].decode("latin-1"))
+
+    def notice(self, body: bytes) -> bool:
+        found = fields(body)
+        if found.get("R") == "elog_node_display" and found.get("F") == "print.c":
+            head = self._exchange.head()
+            task = self._task
+            if self._talk is not None and self._talk.shows(head):
+                if task is not None and task.inside is not None:
+                    task.inside.shown(found.get("D", ""), found.get("W", ""))
+                else:
+                    self._shown.append(found.get("D", ""))
+            elif task is not None and task.inside is not None and head is not None and head.held:
+                task.inside.shown(found.get("D", ""), found.get("W", ""))
+            return True
+        if self._muted and found.get("C") == _ALREADY_BEGUN:
+            return True
+        head = self._exchange.head()
+        if head is not None and head.asking:
+            return True
+        level = self._settings[5] if len(self._settings) > 5 else "notice"
+        severity = found.get("V", "NOTICE").lower()
+        return severity != "info" and _LEVELS.get(severity, 7) < _LEVELS.get(level or "notice", 7)
+
+    def heard(self, request: Request, tag: int, body: bytes) -> None:
+        if self._talk is not None:
+            self._talk.heard(request, tag, body)
+
+    def passed_over(self, request: Request) -> None:
+        if self._talk is not None:
+            self._talk.passed_over()
+
+    def executed(self, request: Request, ending: bytes) -> None:
+        if self._task is not None:
+            self._task.ending = ending
+            self._task.stage = INSIDE
+
+    def stepped(self, request: Request) -> None:
+        """The next statement's turn comes when nothing is under way any more."""
+
+    def parameter(self, name: str, value: str) -> None:
+        if name == "standard_conforming_strings":
+            self._quoting = value == "on"
+        elif name == "client_encoding":
+            self._unicode = value in ("UTF8", "SQL_ASCII")
+
+    def _told(self, talk: Talk, sent: list[bytes], out: list[Command], now: int) -> None:
+        """A question was answered."""
+        task = self._task
+        rows = talk.rows
+        if self.tracing and talk.untraces:
+            self.tracing = False
+        if task is None:
+            return
+        if talk.error is not None:
+            task.fault = message(0x45, talk.error)
+            if self._exchange.skipping:
+                self._open = True
+            return
+        if talk.settings and rows:
+            self._learn(rows.pop(0)[:_SETTINGS])
+        missing, self._missing = self._missing, None
+        if missing is not None:
+            self._facts.learn(rows, missing)
+        elif task.judgement is not None and task.stage == DECIDE and talk.tree:
+            task.judgement.tree(self._shown)
+            self._shown = []
+
+    def _learn(self, settings: Row) -> None:
+        if settings != self._settings:
+            self._facts.forget()
+        self._settings = settings
+        self._setting = self._rulings.setting(settings)
+        self._quoting = settings[3] == "on"
+        self._unicode = settings[4] in ("UTF8", "SQL_ASCII")
+
+    def _say(self, talk: Talk, data: bytes, sent: list[bytes]) -> bool:
+        self._talk = talk
+        sent.append(data)
+        return True
+
+    def _drained(self, sent: list[bytes]) -> bool:
+        """Whether everything that was asked is answered: only then is known where the session stands."""
+        if len(self._exchange) == 0:
+            return True
+        if self._open and not self._flushed:
+            self._flushed = True
+            sent.append(_FLUSH)
+        return False
+
+    def _aborted(self) -> bool:
+        """The transaction failed: the server does nothing but end it."""
+        return not self._open and len(self._exchange) == 0 and self._replies.status == _FAILED
+
+    def _affects(self, found: Found) -> None:
+        if found.changes_settings or found.opaque:
+            self._dirty = True
+            self._setting = NEVER_ASKED
+        if found.changes_catalog:
+            self._altered = True
+            self._forget()
+
+    def _forget(self) -> None:
+        self._rulings.changed()
+        self._rulings.forget()
+        self._facts.forget()
+
+    def _ends(self, statement: Statement) -> None:
+        """A statement of transaction control: what it may undo isn't known any more."""
+        if statement.tag in ("BEGIN", "START TRANSACTION", "SAVEPOINT", "RELEASE"):
+            return
+        if self._dirty:
+            self._setting = NEVER_ASKED
+        if self._altered:
+            self._forget()
+
+    def _kept(self, statement: Statement, types: tuple[int, ...], now: int) -> Judged | None:
+        if self._rulings.stale() or now - self._facts_made >= LIFETIME:
+            self._facts.forget()
+            self._facts_made = now
+        return self._rulings.kept(statement, types, self._setting, now)
+
+    def _ask(self, task: Task, sent: list[bytes], now: int) -> bool:
+        if task.judgement is None:
+            task.judgement = Judgement(task.statement, self._facts, self._quoting)
+        need = task.judgement.step()
+        task.questions += 1
+        if task.questions > _MOST_QUESTIONS:
+            need = NOT_KNOWN
+        if isinstance(need, Found):
+            task.judged = self._rulings.judge(need, task.statement, now)
+            if self._setting != NEVER_ASKED:
+                self._rulings.keep(task.statement, task.types, self._setting, task.judged)
+            return True
+        if isinstance(need, Wanted):
+            return self._ask_facts(need, sent)
+        talk = Talk(self._exchange).ask(TRACE_ON)
+        talk.settings = talk.tree = True
+        padding = b" " * need.before if need.before < _MOST_PADDING else b""
+        talk.parse(padding + need.statement.encode(), list(task.types))
+        lasting = self._open or self._replies.status != _IDLE
+        if lasting:
+            talk.ask(TRACE_OFF)
+        talk.untraces = True
+        self.tracing = True
+        self._shown = []
+        return self._say(talk, talk.end(self._open), sent)
+
+    def _ask_facts(self, wanted: Wanted, sent: list[bytes]) -> bool:
+        self._missing = self._facts.missing(wanted) or wanted
+        talk = Talk(self._exchange).ask(self._facts.question(self._missing))
+        return self._say(talk, talk.end(self._open), sent)
+
+    def _pass(self, data: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
+        """Hands the requests what may leave."""
+        if data:
+            self._requests.add(data)
+            if data[0] in _OPENS:
+                self._open, self._flushed = True, False
+            elif data[0] == _S or data[0] == _Q:
+                self._open = False
+        leaves = self._requests.read(out, now)
+        if leaves:
+            sent.append(leaves)
+
+    def _allow(self, judged: Judged, data: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
+        self._ledger.ruling = judged.ruling
+        self._pass(data, sent, out, now)
+        self._ledger.ruling = self._plain
+        self._affects(judged.found)
+
+    def _refuse(self, ruling: Ruling, error: bytes, data: bytes, fail: bytes, out: list[Command], now: int) -> bytes:
+        """The requests take the message as asked, the server gets what fails in its place."""
+        self._ledger.ruling = ruling
+        self._requests.add(data)
+        self._requests.read(out, now)
+        self._ledger.ruling = self._plain
+        request = self._exchange.tail()
+        if request is not None:
+            request.instead = error
+        self._open = data[0] in _OPENS
+        return fail

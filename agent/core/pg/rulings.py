@@ -1,0 +1,147 @@
+"""What was decided in a session, and for how long that holds.
+
+A decision rests on the statement, its parameters' types, the settings in force and the catalog. It is kept by the first
+three; about the catalog it is believed for a second, and for no longer than nobody changes it through this agent.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agent.core.pg.errors import error_response
+from agent.core.pg.ledger import Ruling
+from agent.core.policy.rulebook import Rulebook
+from agent.core.sql.catalog import Catalog
+from agent.core.sql.found import Found
+from agent.core.sql.statements import QUERY, Statement, shape
+from schemas.operation import Operation
+
+LIFETIME: Final = 1_000_000
+"""Microseconds that a decision, and what is known of the catalog, is believed: others may change the catalog."""
+
+MAX_KEPT: Final = 2_048
+"""Decisions that a session keeps; then it begins anew."""
+
+LONGEST_KEPT: Final = 65_536
+"""Characters of a statement whose decision is kept."""
+
+NEVER_ASKED: Final = -1
+
+Row = tuple[str | None, ...]
+
+
+class Judged:
+    """A statement with what was found of it and what was decided."""
+
+    def __init__(self, found: Found, ruling: Ruling, made: int) -> None:
+        self.found = found
+        self.ruling = ruling
+        self.made = made
+
+    @property
+    def denied(self) -> bool:
+        return self.ruling.decision == "deny"
+
+    def refusal(self) -> bytes:
+        """The ErrorResponse that tells of the denial."""
+        return refusal(self.ruling)
+
+
+def refusal(ruling: Ruling) -> bytes:
+    """What a client reads in place of an answer: CONTRACT's 42501 with rule, message and a hint."""
+    rule = "the policy's default" if ruling.rule is None else f'rule "{ruling.rule}"'
+    what = f"hoopctl: denied by {rule}" + (f": {ruling.message}" if ruling.message else "")
+    return error_response(
+        "42501",
+        what,
+        "hoopctl policy explain tells which operations were found and which rule decides",
+        None if ruling.operation is None else f"This statement would {ruling.operation}.",
+    )
+
+
+class Rulings:
+    """Decides for one session, and remembers."""
+
+    def __init__(self, rulebook: Rulebook, catalog: Catalog) -> None:
+        self._rulebook = rulebook
+        self._catalog = catalog
+        self._kept: dict[tuple[str, tuple[int, ...], int], Judged] = {}
+        self._shapes: dict[tuple[str, tuple[int, ...], int], Judged] = {}
+        self._settings: dict[Row, int] = {}
+        self._changes = catalog.changes
+
+    def take(self, rulebook: Rulebook) -> None:
+        """Another policy."""
+        self._rulebook = rulebook
+        self.forget()
+
+    def setting(self, row: Row) -> int:
+        """A number for these settings."""
+        if len(self._settings) >= MAX_KEPT:
+            self.forget()
+            self._settings.clear()
+        return self._settings.setdefault(row, len(self._settings))
+
+    def stale(self) -> bool:
+        """Whether the catalog was changed through this agent since this was asked last."""
+        if self._changes == self._catalog.changes:
+            return False
+        self._changes = self._catalog.changes
+        self.forget()
+        return True
+
+    def changed(self) -> None:
+        """This session changes the catalog."""
+        self._catalog.changes += 1
+
+    def forget(self) -> None:
+        self._kept.clear()
+        self._shapes.clear()
+
+    def kept(self, statement: Statement, types: tuple[int, ...], setting: int, now: int) -> Judged | None:
+        """The decision about a statement, if there is one that still holds."""
+        text = statement.text
+        if self._changes != self._catalog.changes or len(text) > LONGEST_KEPT:
+            return None
+        judged = self._kept.get((text, types, setting))
+        if judged is not None and now - judged.made < LIFETIME:
+            return judged
+        if statement.kind != QUERY:
+            return None
+        formed = shape(text)
+        judged = None if formed is None else self._shapes.get((formed, types, setting))
+        if judged is None or now - judged.made >= LIFETIME:
+            return None
+        if not self._rulebook.stable:
+            return Judged(judged.found, self.rule(judged.found.operations, statement, now), judged.made)
+        return judged
+
+    def keep(self, statement: Statement, types: tuple[int, ...], setting: int, judged: Judged) -> None:
+        """Remembers a decision, for the statement and unless its constants matter for all of its shape."""
+        if len(statement.text) > LONGEST_KEPT or judged.found.changes_catalog:
+            return
+        if len(self._kept) >= MAX_KEPT or len(self._shapes) >= MAX_KEPT:
+            self.forget()
+        self._kept[(statement.text, types, setting)] = judged
+        if statement.kind == QUERY and not judged.found.constants_matter:
+            formed = shape(statement.text)
+            if formed is not None:
+                self._shapes[(formed, types, setting)] = judged
+
+    def judge(self, found: Found, statement: Statement, now: int) -> Judged:
+        return Judged(found, self.rule(found.operations, statement, now), now)
+
+    def rule(self, operations: tuple[Operation, ...], statement: Statement, now: int) -> Ruling:
+        """What the policy says of these operations. Until there is consent to wait for, what needs it is denied."""
+        verdict = self._rulebook.decide(operations, statement.text, None, statement.tag, now)
+        message = verdict.message
+        if verdict.effect == "approve":
+            message = "it needs consent, which this version can't ask for" + (f"; {message}" if message else "")
+        return Ruling(
+            tuple([str(operation) for operation in operations]),
+            "allow" if verdict.effect == "allow" else "deny",
+            verdict.rule,
+            self._rulebook.policy.version,
+            message,
+            None if verdict.operation is None else str(verdict.operation),
+        )

@@ -1,0 +1,65 @@
+"""A message of the client that the client waits behind, and where it stands."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agent.core.pg.exchange import Operation, Request
+from agent.core.pg.rulings import Judged
+from agent.core.sql.judgement import Inside, Judgement
+from agent.core.sql.statements import UTILITY, Statement
+
+# Stages
+LEARN: Final = 0
+DECIDE: Final = 1
+BEGIN: Final = 2
+RUN: Final = 3
+RUNNING: Final = 4
+INSIDE: Final = 5
+NEXT: Final = 7
+REFUSE: Final = 8
+DEFERRED: Final = 9
+
+
+class Task:
+    """A message that the client waits behind: where it stands."""
+
+    def __init__(self, kind: int, data: bytes, statements: list[Statement], types: tuple[int, ...]) -> None:
+        self.kind = kind
+        self.data = data
+        self.statements = statements
+        self.types = types
+        self.index = 0
+        self.stage = DECIDE
+        self.questions = 0
+        self.judged: Judged | None = None
+        self.judgement: Judgement | None = None
+        self.inside: Inside | None = None
+        self.fault: bytes | None = None
+        self.began = False
+        self.watched = False
+        self.operation: Operation | None = None
+        self.request: Request | None = None
+        self.ending = b""
+        self.failed = False
+        self.checked = False
+        self.closed = False
+
+    def next(self) -> None:
+        """The next statement's turn."""
+        self.index += 1
+        self.stage = DECIDE
+        self.judged = None
+        self.judgement = None
+        self.inside = None
+        self.request = None
+        self.questions = 0
+        self.ending = b""
+
+    def about(self) -> Statement:
+        """The statement, as far as rules may ask for it."""
+        return self.statements[self.index] if self.statements else Statement("", 0, UTILITY, "")
+
+    @property
+    def statement(self) -> Statement:
+        return self.statements[self.index]

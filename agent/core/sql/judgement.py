@@ -1,0 +1,191 @@
+"""Finding out what a statement would do: a machine that says what it has to be told next.
+
+`step` answers with Found at the end; until then with TreeWanted (have the server parse this and hand its tree to
+`tree`) or with Wanted (have these facts asked, and told to the Facts that the judgement was made with).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from agent.core.sql import queries, utility
+from agent.core.sql.context import context_statement
+from agent.core.sql.facts import Facts
+from agent.core.sql.found import Found, Wanted, together
+from agent.core.sql.nodes import Node, TreeError, read
+from agent.core.sql.statements import EMPTY, QUERY, Statement, Unreadable, split
+from schemas.operation import Operation
+
+UNKNOWN: Final = Operation("UNKNOWN")
+NOT_KNOWN: Final = Found((UNKNOWN,), changes_catalog=True, changes_settings=True, constants_matter=True)
+"""What can't be determined: it may be anything."""
+
+MAX_SHOWN: Final = 16 << 20
+"""Characters of trees that one statement may print while it runs; a statement with more is not understood."""
+
+_DEEPEST: Final = 4
+"""Statements by name within one another: EXPLAIN ANALYZE EXECUTE p, where p is EXECUTE q …"""
+
+
+class TreeWanted(Struct, frozen=True):
+    """A statement whose tree is missing. `before` is how many characters come before it in what the client sent, so
+    that an error's position can be told as the client would have got it."""
+
+    statement: str
+    before: int
+
+
+class Judgement:
+    """Of one statement, before it runs."""
+
+    def __init__(self, statement: Statement, facts: Facts, quoting: bool = True, depth: int = 0) -> None:
+        self._statement = statement
+        self._facts = facts
+        self._quoting = quoting
+        self._depth = depth
+        self._trees: list[Node] | None = None
+        self._unreadable = False
+        self._named: list[Judgement] | None = None
+
+    def step(self) -> Found | Wanted | TreeWanted:
+        statement = self._statement
+        if self._unreadable:
+            return NOT_KNOWN
+        if statement.kind == QUERY:
+            return self._query(statement.text, statement.start)
+        found = [utility.judge(statement, self._facts)]
+        if isinstance(found[0], Wanted):
+            return found[0]
+        if statement.inner is not None and statement.executes:
+            found.append(self._query(statement.inner, statement.start + statement.inner_offset))
+        name = utility.prepared_name(statement)
+        if name is not None and statement.executes:
+            found.append(self._prepared(name))
+        known: list[Found] = []
+        for one in found:
+            if not isinstance(one, Found):
+                return one
+            known.append(one)
+        return together(*known)
+
+    def tree(self, printed: list[str]) -> None:
+        """The server's trees of the statement that was asked for last; none if it printed none."""
+        if self._named is not None:
+            for one in self._named:
+                if isinstance(one.step(), TreeWanted):
+                    one.tree(printed)
+                    return
+        try:
+            self._trees = [tree for text in printed for tree in read(text)]
+        except TreeError:
+            self._unreadable = True
+        if not printed:
+            self._unreadable = True
+
+    def _query(self, text: str, before: int) -> Found | Wanted | TreeWanted:
+        if self._trees is None:
+            return TreeWanted(text, before)
+        return queries.judge(self._trees, self._facts)
+
+    def _prepared(self, name: str) -> Found | Wanted | TreeWanted:
+        """EXECUTE runs what PREPARE, or the protocol, has prepared under this name."""
+        if self._named is None:
+            wanted = self._facts.missing(Wanted(names=frozenset((("prepared", name),))))
+            if wanted is not None:
+                return wanted
+            text = self._facts.prepared(name)
+            if text is None:
+                return Found()  # the server will say that there is none
+            try:
+                statements = [one for one in split(text, self._quoting) if one.kind != EMPTY]
+            except Unreadable:
+                return NOT_KNOWN
+            if self._depth >= _DEEPEST:
+                return NOT_KNOWN
+            self._named = [
+                Judgement(_prepared_body(one), self._facts, self._quoting, self._depth + 1) for one in statements
+            ]
+        known: list[Found] = []
+        for judgement in self._named:
+            found = judgement.step()
+            if not isinstance(found, Found):
+                return found
+            known.append(found)
+        return together(*known)
+
+
+def _prepared_body(statement: Statement) -> Statement:
+    """What pg_prepared_statements shows of SQL's PREPARE is the whole command: its inner statement is what runs."""
+    if statement.tag != "PREPARE" or statement.inner is None:
+        return statement
+    (inner,) = split(statement.inner, True)[:1] or [statement]
+    return inner
+
+
+class Inside:
+    """Of what statements printed while they ran."""
+
+    def __init__(self, facts: Facts, quoting: bool = True) -> None:
+        self._facts = facts
+        self._quoting = quoting
+        self._seen: set[tuple[str, str | None]] = set()
+        self._parts: list[list[Node] | Statement] = []
+        self._size = 0
+        self._unknown = False
+
+    def shown(self, tree: str, context: str) -> None:
+        """A tree, and where it came from: nothing for the statement that the client itself sent."""
+        statement = context_statement(context) if context else None
+        key = (tree, statement)
+        if key in self._seen or self._unknown:
+            return
+        self._size += len(tree)
+        self._seen.add(key)
+        if self._size > MAX_SHOWN:
+            self._unknown = True
+            return
+        try:
+            trees = read(tree)
+        except TreeError:
+            self._unknown = True
+            return
+        self._parts.append(trees)
+        if context and any(node.token("commandType") == _UTILITY for node in trees):
+            self._utility(statement)
+
+    def step(self) -> Found | Wanted:
+        wanted: list[Wanted] = []
+        known: list[Found] = []
+        for part in self._parts:
+            found = (
+                utility.judge(part, self._facts, inside=True)
+                if isinstance(part, Statement)
+                else queries.judge(part, self._facts)
+            )
+            if isinstance(found, Wanted):
+                wanted.append(found)
+            else:
+                known.append(found)
+        if self._unknown:
+            return NOT_KNOWN
+        if wanted:
+            return Wanted(
+                frozenset().union(*[one.relations for one in wanted]),
+                frozenset().union(*[one.routines for one in wanted]),
+                frozenset().union(*[one.names for one in wanted]),
+            )
+        return together(*known)
+
+    def _utility(self, text: str | None) -> None:
+        if text is None:
+            self._unknown = True
+            return
+        try:
+            self._parts += [one for one in split(text, self._quoting) if one.kind != EMPTY and one.kind != QUERY]
+        except Unreadable:
+            self._unknown = True
+
+
+_UTILITY: Final = "6"
