@@ -1,0 +1,165 @@
+"""A text's tokens as PostgreSQL's own scanner finds them (libpg_query), in bounded time and without its parser.
+
+The scanner is that of PostgreSQL 18 with standard_conforming_strings on; it takes no stack, whatever the text. What
+libpg_query answers is read here from its protobuf form: as Python objects the tokens would take five times as long.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from typing import Final
+
+from postgast.native import lib
+from postgast.pg_query_pb2 import Token
+
+MAX_JUDGED: Final = 16 << 20
+"""Characters of a text that is scanned at all."""
+
+MAX_TOKENS: Final = 300_000
+"""Tokens of a text that is scanned: about 100 ms. A text with more words and signs than this isn't begun with."""
+
+MAX_RESCANNED: Final = 4_000_000
+"""Sum of the squares of the lengths of runs of operator signs: the scanner puts back all but one `+` of a run, and
+reads it again."""
+
+ICONST: Final[int] = Token.Value("ICONST")
+FCONST: Final[int] = Token.Value("FCONST")
+SCONST: Final[int] = Token.Value("SCONST")
+USCONST: Final[int] = Token.Value("USCONST")
+BCONST: Final[int] = Token.Value("BCONST")
+XCONST: Final[int] = Token.Value("XCONST")
+IDENT: Final[int] = Token.Value("IDENT")
+UIDENT: Final[int] = Token.Value("UIDENT")
+PARAM: Final[int] = Token.Value("PARAM")
+TYPECAST: Final[int] = Token.Value("TYPECAST")
+SQL_COMMENT: Final[int] = Token.Value("SQL_COMMENT")
+C_COMMENT: Final[int] = Token.Value("C_COMMENT")
+
+OPEN: Final = 40
+CLOSE: Final = 41
+OPEN_SQUARE: Final = 91
+CLOSE_SQUARE: Final = 93
+COMMA: Final = 44
+DOT: Final = 46
+SEMICOLON: Final = 59
+EQUALS: Final = 61
+
+NO_KEYWORD: Final = 0
+RESERVED: Final = 4
+
+_PIECE: Final = re.compile(r"[\w\u0080-\U0010ffff]+|[^\w\s]", re.ASCII)
+_SIGNS: Final = re.compile(r"[-+*/<>=~!@#%^&|`?]{16,}")
+
+
+class Unreadable(Exception):
+    """The text can't be taken apart, so that what it says is not known; the reason is for people."""
+
+
+class Tokens:
+    """Tokens in their order, comments left out: `data[starts[i]:ends[i]]` is the i-th in UTF-8, `kinds[i]` its number
+    in libpg_query (a single character's own code), `keywords[i]` how reserved a word it is (0: none)."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.kinds: list[int] = []
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self.keywords: list[int] = []
+
+    def text(self, at: int) -> bytes:
+        return self.data[self.starts[at] : self.ends[at]]
+
+    def word(self, at: int) -> str:
+        """The token's text in capitals if it is a keyword, or may be one that PostgreSQL doesn't know yet; a sign as it
+        stands; empty for anything else, and beyond the end."""
+        if at < 0 or at >= len(self.kinds):
+            return ""
+        if self.keywords[at] or self.kinds[at] < 128:
+            return self.data[self.starts[at] : self.ends[at]].decode("ascii", "replace").upper()
+        return ""
+
+
+def scan(text: str) -> Tokens:
+    """The tokens of a text. Raises Unreadable."""
+    if len(text) > 1000:
+        _bound(text)
+    if "\0" in text:
+        raise Unreadable("statement has a NUL character")
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        raise Unreadable("statement is not valid text in its encoding") from None
+    result = lib.pg_query_scan(data)
+    try:
+        if result.error:
+            message = result.error.contents.message or b""
+            raise Unreadable(message.decode("utf-8", "replace")[:200])
+        found = ctypes.string_at(result.pbuf.data, result.pbuf.len)
+    finally:
+        lib.pg_query_free_scan_result(result)
+    tokens = Tokens(data)
+    _decode(found, tokens)
+    return tokens
+
+
+def _bound(text: str) -> None:
+    if len(text) > MAX_JUDGED:
+        raise Unreadable(f"statement too long (got {len(text)} characters, expected at most {MAX_JUDGED})")
+    if len(text) > MAX_TOKENS:
+        for count, _ in enumerate(_PIECE.finditer(text)):
+            if count >= MAX_TOKENS:
+                raise Unreadable(f"statement has too many words and signs (expected at most {MAX_TOKENS})")
+    again = 0
+    for run in _SIGNS.finditer(text):
+        again += (run.end() - run.start()) ** 2
+        if again > MAX_RESCANNED:
+            raise Unreadable("statement has too many operator signs in a row")
+
+
+def _decode(found: bytes, tokens: Tokens) -> None:
+    """Reads ScanResult {version = 1, tokens = 2 {start = 1, end = 2, token = 4, keyword_kind = 5}}: varints all."""
+    at = 0
+    count = len(found)
+    while at < count:
+        tag = found[at]
+        at += 1
+        value = 0
+        shift = 0
+        while found[at] >= 128:
+            value |= (found[at] & 127) << shift
+            shift += 7
+            at += 1
+        value |= found[at] << shift
+        at += 1
+        if tag != 0x12:
+            continue
+        stop = at + value
+        start = end = kind = keyword = 0
+        while at < stop:
+            tag = found[at]
+            at += 1
+            value = found[at]
+            at += 1
+            if value >= 128:
+                value &= 127
+                shift = 7
+                while found[at] >= 128:
+                    value |= (found[at] & 127) << shift
+                    shift += 7
+                    at += 1
+                value |= found[at] << shift
+                at += 1
+            if tag == 0x10:
+                end = value
+            elif tag == 0x08:
+                start = value
+            elif tag == 0x20:
+                kind = value
+            else:
+                keyword = value
+        if kind != SQL_COMMENT and kind != C_COMMENT:
+            tokens.kinds.append(kind)
+            tokens.starts.append(start)
+            tokens.ends.append(end)
+            tokens.keywords.append(keyword)
