@@ -179,6 +179,13 @@ KINDS: Final[dict[str, str]] = {
     ),
     "cascade_extension": _IDENTIFIED
     + _DEPENDENTS.format(seed="SELECT CAST(3079 AS @oid), e.oid, 0 FROM @pg_extension e WHERE e.extname == {name}"),
+    # by the OID of a relation, as digits: its columns (number, name, the expression of a generated one), and the tree
+    # that defines a view or a materialized view, views within it not expanded
+    "columns": "CAST(a.attnum AS @text), CAST(a.attname AS @text),"
+    " CASE WHEN a.attgenerated != '' THEN CAST(d.adbin AS @text) END, {null}, {null}, {null} FROM @pg_attribute a LEFT JOIN @pg_attrdef d ON d.adrelid == a.attrelid"
+    " AND d.adnum == a.attnum WHERE a.attrelid == CAST({name} AS @oid) AND a.attnum >= 1 AND NOT a.attisdropped",
+    "definition": "CAST(w.ev_action AS @text), {null}, {null}, {null}, {null}, {null} FROM @pg_rewrite w"
+    " WHERE w.ev_class == CAST({name} AS @oid) AND w.ev_type == '1'",
     # by the OID of a type, as digits: the routines that making a value of it may call (domains' checks)
     "type_code": "@string_agg(DISTINCT m.f[1], ','), {null}, {null}, {null}, {null}, {null} FROM (WITH "
     + _TYPES.format(seed="SELECT CAST({name} AS @oid), CAST({name} AS @oid)")
@@ -192,7 +199,7 @@ KINDS: Final[dict[str, str]] = {
 """By kind of name: the columns of the answer behind `kind` and the name as it was asked, and where they come from."""
 
 _PLACES: Final = re.compile("[\1-\3]")
-_OF_OIDS: Final = frozenset(("type_code",))
+_OF_OIDS: Final = frozenset(("type_code", "columns", "definition"))
 _AS_IT_IS: Final = frozenset(("type_code", "prepared", "json_casts"))
 """Kinds whose names need not be identifiers: prepared statements of the protocol, OIDs."""
 _VISIBLE: Final = {
