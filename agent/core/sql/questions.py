@@ -182,7 +182,8 @@ KINDS: Final[dict[str, str]] = {
     # by the OID of a relation, as digits: its columns (number, name, the expression of a generated one), and the tree
     # that defines a view or a materialized view, views within it not expanded
     "columns": "CAST(a.attnum AS @text), CAST(a.attname AS @text),"
-    " CASE WHEN a.attgenerated != '' THEN CAST(d.adbin AS @text) END, {null}, {null}, {null} FROM @pg_attribute a LEFT JOIN @pg_attrdef d ON d.adrelid == a.attrelid"
+    " CASE WHEN a.attgenerated != '' THEN CAST(d.adbin AS @text) END, {null}, {null}, {null}"
+    " FROM @pg_attribute a LEFT JOIN @pg_attrdef d ON d.adrelid == a.attrelid"
     " AND d.adnum == a.attnum WHERE a.attrelid == CAST({name} AS @oid) AND a.attnum >= 1 AND NOT a.attisdropped",
     "definition": "CAST(w.ev_action AS @text), {null}, {null}, {null}, {null}, {null} FROM @pg_rewrite w"
     " WHERE w.ev_class == CAST({name} AS @oid) AND w.ev_type == '1'",
