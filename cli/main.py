@@ -34,7 +34,7 @@ COMMANDS = {
     "service-account": Entry("cli.service_account", "app", "Create, list and revoke service accounts"),
     "resources": Entry("cli.resources", "app", "List the resources, check that they are reached"),
     "connect": Entry("cli.connect", "app", "Open a client on a resource, through the agent"),
-    "policy": Entry("cli.policy", "app", "Check and test a policy, hold it against what was recorded"),
+    "policy": Entry("cli.policy", "app", "Check a policy, test it on cases and on the past"),
     "sessions": Entry("cli.sessions", "app", "List, show and end sessions"),
     "replay": Entry("cli.replay", "command", "Play a session back"),
     "sql": Entry("cli.sql", "command", "Query the evidence with SQL"),

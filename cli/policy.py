@@ -129,6 +129,19 @@ def backtest(
     typer.echo("\n".join(said), err=True)
 
 
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a policy, for editors.
+
+    \b
+    Example:
+      hoopctl policy schema > policy.schema.json
+    """
+    from importlib.resources import files
+
+    print(files("schemas").joinpath("policy.schema.json").read_text(), end="")
+
+
 def reader() -> Reader | None:
     """What tells the operations of a statement in a test; None: nothing here can."""
     return None

@@ -110,7 +110,12 @@ def read(document: Document, content: bytes, warn: bool = False) -> Loaded | Non
     for entries in (keys.get("rules"), keys.get("masks")):
         _refuse_twice(entries)
     policy = Policy(sha256(content).hexdigest()[:16], rules, masks, cast(Literal["allow", "deny"], default))
-    return Loaded(policy, _warnings(document, items, rules) if warn else [])
+    warnings = _warnings(document, items, rules) if warn else []
+    if warn and masks:
+        noted = Document(document.file)
+        Value(noted, keys["masks"].node, "masks").problem("this version enforces no masks: nothing is hidden")
+        warnings += noted.problems
+    return Loaded(policy, warnings)
 
 
 def in_order(problems: Sequence[Problem]) -> list[Problem]:
