@@ -11,7 +11,7 @@ from agent.core.sql.routines import FIRST_USER, SETTING, setting_effect
 from agent.core.sql.touched import Touched
 
 _CALLED: Final = re.compile(r"(?:funcid|fnoid|tsmhandler|InRangeFunc) (\d+)")
-_MADE: Final = re.compile(r"resulttype (\d{5,10})")
+_MADE: Final = re.compile(r"(?:result|param)type (\d{5,10})")
 _NAME_TYPES: Final = "24|2202|2203|2204|2205|2206|4089|4096"
 """regproc, regprocedure, regoper, regoperator, regclass, regtype, regnamespace, regrole."""
 _CONSTANT: Final = re.compile(rf":consttype (?:({_NAME_TYPES})|(\d{{5,10}})) ")
@@ -35,7 +35,7 @@ class Calls:
             for oid in _CALLED.findall(plain):
                 if oid != "0":
                     self._called(int(oid), node)
-        if "resulttype" in plain:
+        if "resulttype" in plain or node.name == "PARAM":
             for oid in _MADE.findall(plain):
                 self._made(int(oid))
         if node.name in ("RANGETBLFUNCTION", "TABLEFUNC"):

@@ -23,7 +23,6 @@ _HIDDEN: Final = 0xDC00
 """A character behind a backslash is kept as the lone surrogate of its number while the tree is taken apart: no text
 that was decoded has one, and none is a bracket or a space."""
 _SHOWN: Final = {_HIDDEN + number: chr(number) for number in range(128)}
-_HAS_HIDDEN: Final = re.compile("[\udc00-\udc7f]")
 _SPACES: Final = re.compile(" {2,}")
 _BRACKET: Final = re.compile("([{}()])")
 _PAIR: Final = re.compile(r":([^ ]+) ([^ ]+)(?: (\[[^\]]*\]))?")
@@ -136,7 +135,7 @@ def unescape(token: str) -> str:
     """A name, as it is, of the token that stands for it."""
     if token == '""':
         return ""
-    return token.translate(_SHOWN) if _HAS_HIDDEN.search(token) is not None else token
+    return token if token.isascii() else token.translate(_SHOWN)
 
 
 def string(token: str) -> str:

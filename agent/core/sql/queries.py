@@ -29,7 +29,7 @@ _RELATION: Final = "0"
 _TRANSITION: Final = "7"
 _COMMAND: Final = re.compile(r":commandType (\d)")
 _TARGET: Final = re.compile(r":resultRelation (\d+)")
-_NOTHING_BELOW: Final = frozenset(("VAR", "ALIAS", "RTEPERMISSIONINFO", "RANGETBLREF", "PARAM"))
+_NOTHING_BELOW: Final = frozenset(("VAR", "ALIAS", "RTEPERMISSIONINFO", "RANGETBLREF"))
 _FIRST_COLUMN: Final = 7
 """The bit that stands for the whole row; the first column's is the next one (FirstLowInvalidHeapAttributeNumber)."""
 
@@ -86,6 +86,7 @@ class _Reading:
         permissions = query.nodes("rteperminfos")
         found = _TARGET.search(query.plain)
         target = int(found[1]) if found is not None else 0
+        locks = command == _SELECT and " :hasForUpdate true " in query.plain
         updates, deletes = self._named_rows(query, command, entries, target)
         for at in range(len(entries)):
             entry = entries[at]
@@ -93,7 +94,7 @@ class _Reading:
                 continue
             asked = _asked(entry, permissions)
             bits = _bits(entry, asked)
-            if command == _SELECT:
+            if locks:
                 bits &= SELECTS  # SELECT … FOR UPDATE asks for the right to update
             elif at + 1 == target:
                 bits |= _WRITES.get(command, 0)

@@ -90,21 +90,23 @@ _RELATION: Final = (
 _ROUTINE: Final = (
     "SELECT '=routine', CAST(p.oid AS @text), CAST(n.nspname AS @text), CAST(p.proname AS @text),"
     " CAST(l.lanname AS @text), @concat(p.prokind, p.provolatile, CASE WHEN p.prosecdef THEN 'd' END),"
-    " @array_to_string(p.proconfig, @chr(10)), (SELECT @concat_ws(',', CAST(a.aggtransfn AS @oid),"
+    " @array_to_string(p.proconfig, @chr(10)), @concat_ws(',', (SELECT @concat_ws(',', CAST(a.aggtransfn AS @oid),"
     " CAST(a.aggfinalfn AS @oid), CAST(a.aggcombinefn AS @oid), CAST(a.aggserialfn AS @oid),"
     " CAST(a.aggdeserialfn AS @oid), CAST(a.aggmtransfn AS @oid), CAST(a.aggminvtransfn AS @oid),"
     " CAST(a.aggmfinalfn AS @oid)) FROM @pg_aggregate a WHERE CAST(a.aggfnoid AS @oid) == p.oid"
-    " AND p.oid >= CAST(16384 AS @oid))"
+    " AND p.oid >= CAST(16384 AS @oid)), (SELECT @string_agg(DISTINCT m.f[1], ',') FROM"
+    " @regexp_matches(CAST(p.proargdefaults AS @text), '{called}', 'g') m(f)"
+    " WHERE p.oid >= CAST(16384 AS @oid)))"
     " FROM @pg_proc p JOIN @pg_namespace n ON n.oid == p.pronamespace JOIN @pg_language l ON l.oid == p.prolang"
     " WHERE p.oid == ANY ({oids})"
 )
 _DEPENDENTS: Final = (
     " FROM (WITH RECURSIVE w(c, o, s) AS ({seed} UNION SELECT x.c, x.o, x.s FROM w, LATERAL ("
     "SELECT d.classid, d.objid, d.objsubid FROM @pg_depend d WHERE d.refclassid == w.c AND d.refobjid == w.o"
-    " AND d.deptype != 'p'"
+    " AND d.deptype != 'p' AND (w.s == 0 OR d.refobjsubid == w.s)"
     " UNION ALL SELECT d.refclassid, d.refobjid, d.refobjsubid FROM @pg_depend d WHERE d.classid == w.c"
-    " AND d.objid == w.o AND d.deptype == 'i') x(c, o, s)) SELECT DISTINCT w.c, w.o FROM w) y(c, o),"
-    " LATERAL @pg_identify_object(y.c, y.o, 0) f"
+    " AND d.objid == w.o AND d.deptype == 'i') x(c, o, s)) SELECT DISTINCT w.c, w.o, w.s FROM w) y(c, o, s),"
+    " LATERAL @pg_identify_object(y.c, y.o, y.s) f"
 )
 _IDENTIFIED: Final = (
     "CAST(f.type AS @text), CAST(y.o AS @text), CAST(f.schema AS @text), CAST(f.name AS @text), f.identity, {null}"
@@ -225,7 +227,7 @@ def about_relations(oids: frozenset[int]) -> str:
 
 
 def about_routines(oids: frozenset[int]) -> str:
-    return _sql(_fill(_ROUTINE, oids=_oids(oids)))
+    return _sql(_fill(_ROUTINE, oids=_oids(oids), called=CALLED))
 
 
 def askable(kind: str, name: str) -> bool:

@@ -41,7 +41,7 @@ class Routine(Struct, frozen=True):
     settings: tuple[str, ...] = ()
     """Its own SET clauses, `name=value`."""
     components: tuple[int, ...] = ()
-    """The functions that an aggregate consists of."""
+    """The functions that an aggregate consists of, and those that arguments left out have in their defaults."""
 
     @property
     def object(self) -> str:
