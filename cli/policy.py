@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.context import configuration
 from cli.errors import HoopError
 from cli.escape import escaped
 from cli.recorded import evidence
@@ -80,7 +81,7 @@ def test(
     outcomes: dict[Path, list[Outcome]] = {}
     try:
         for file in [read(path) for path in paths]:
-            outcomes[file.path] = list(run(file, reader()))
+            outcomes[file.path] = list(run(file, reader))
             _report(file.path, outcomes[file.path])
     except (PolicyError, CasesError) as error:
         raise HoopError(str(error), "correct the file", status=2) from error
@@ -89,6 +90,57 @@ def test(
 
         write(junit, outcomes)
     _summarize([outcome for found in outcomes.values() for outcome in found])
+
+
+@app.command()
+def explain(
+    resource: Annotated[str, typer.Option(metavar="TYPE/NAME", help="Where it would run.")],
+    statement: Annotated[str | None, typer.Argument(metavar="[STATEMENT]", help="What would run.")] = None,
+    operation: Annotated[
+        list[str] | None, typer.Option(metavar="OPERATION", help='What it does, "VERB OBJECT", instead of asking.')
+    ] = None,
+    subject: Annotated[str, typer.Option(help="Who would run it.")] = "somebody",
+    group: Annotated[list[str] | None, typer.Option(help="A group of theirs.")] = None,
+    actor: Annotated[str | None, typer.Option(help="The service that acts for them.")] = None,
+    where: Annotated[bool, typer.Option("--where/--no-where", help="Whether its UPDATE or DELETE has a WHERE.")] = True,
+    policy: Annotated[Path | None, typer.Option(metavar="FILE", help="Another policy than hoop.yaml's.")] = None,
+    format_: FormatOption = None,
+) -> None:
+    """Say which rule decides, and why: rule by rule for each operation.
+
+    \b
+    Example:
+      hoopctl policy explain --operation "DELETE app.users" --resource pg/prod --group staff
+    """
+    from agent.core.policy import verbs
+    from agent.store.policy import PolicyError, load
+    from cli.policy_cases import ReaderError
+    from cli.policy_explain import COLUMNS, explain, verdict_line
+    from schemas.identity import Identity
+
+    if operation:
+        operations = tuple(verbs.operation(each, where) for each in operation)
+    else:
+        asked = reader(resource)
+        if statement is None or asked is None:
+            missing = "what a statement does is the database's to say, and none is to be had here"
+            raise HoopError(
+                "nothing to explain (expected a STATEMENT or --operation)" if statement is None else missing,
+                'name what it does: --operation "DELETE app.users"',
+                status=2,
+            )
+        try:
+            operations = asked.read(statement)
+        except ReaderError as error:
+            raise HoopError(str(error), 'or name what it does: --operation "DELETE app.users"') from error
+    try:
+        found = load(policy or _configured())
+    except PolicyError as error:
+        raise HoopError(error.message, error.hint, status=2) from error
+    identity = Identity(subject, tuple(group or ()), actor)
+    verdict, rows = explain(found, identity, resource, operations, statement or "")
+    show(rows, COLUMNS, format_)
+    typer.echo(escaped(verdict_line(verdict)), err=True)
 
 
 @app.command()
@@ -142,9 +194,16 @@ def schema() -> None:
     print(files("schemas").joinpath("policy.schema.json").read_text(), end="")
 
 
-def reader() -> Reader | None:
-    """What tells the operations of a statement in a test; None: nothing here can."""
+def reader(resource: str) -> Reader | None:
+    """What tells the operations of a statement on this resource; None: nothing here can."""
     return None
+
+
+def _configured() -> Path:
+    named = configuration().policy
+    if named is None:
+        raise HoopError("hoop.yaml names no policy", "--policy FILE names one", status=2)
+    return Path(named)
 
 
 def _tell(kind: str, problems: list[Problem]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,10 @@ class Reader(Protocol):
 
     def read(self, statement: str) -> tuple[Operation, ...]:
         """The operations of the statement. Raises ReaderError."""
+
+
+Readers = Callable[[str], Reader | None]
+"""The reader for a resource, TYPE/NAME; None when there is none."""
 
 
 class ReaderError(Exception):
@@ -104,22 +108,23 @@ def read(path: Path) -> CaseFile:
     return CaseFile(path, Path(policy), cases)
 
 
-def run(file: CaseFile, reader: Reader | None = None) -> Iterator[Outcome]:
+def run(file: CaseFile, readers: Readers) -> Iterator[Outcome]:
     """Decides each case. Raises PolicyError when there is no policy to decide by."""
     rules = Rules(load(file.policy))
     for case in file.cases:
         begun = time.perf_counter()
         failure = error = None
         try:
-            failure = _difference(case, _decide(case, rules, reader))
+            failure = _difference(case, _decide(case, rules, readers))
         except ReaderError as found:
             error = str(found)
         yield Outcome(case, time.perf_counter() - begun, failure, error)
 
 
-def _decide(case: Case, rules: Rules, reader: Reader | None) -> Verdict:
+def _decide(case: Case, rules: Rules, readers: Readers) -> Verdict:
     operations = case.operations
     if operations is None:
+        reader = readers(case.resource)
         if reader is None:
             raise ReaderError(
                 "what a statement does is the database's to say, and none is to be had here (write the operations "

@@ -142,7 +142,7 @@ def test_statement_with_a_reader(
                 raise ReaderError("the server is away")
             return (Operation("DELETE", "app.users"),)
 
-    monkeypatch.setattr(cli.policy, "reader", Known)
+    monkeypatch.setattr(cli.policy, "reader", lambda resource: Known() if resource == "pg/shop" else None)
     cases = CASES + "  - {statement: delete from users, decision: deny}\n  - {statement: x, decision: deny}\n"
     assert run(["policy", "test", str(place(tmp_path, staff=cases))]) == 1
     out = capsys.readouterr().out
@@ -172,6 +172,68 @@ def test_no_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No tests is not success."""
     assert run(["policy", "test", str(place(tmp_path))]) == 2
     assert "*.test.yaml" in capsys.readouterr().err
+
+
+def explained(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, str | None, bool]]:
+    return [(row["operation"], row["rule"], row["decides"]) for row in json.loads(capsys.readouterr().out)]
+
+
+def test_explain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each operation's rules are gone through, up to the one that decides; then the verdict is told."""
+    base = ["policy", "explain", "--policy", str(place(tmp_path) / "policy.yaml"), "--resource", "pg/shop"]
+    names = ["--operation", "SELECT app.x", "--operation", "DELETE app.users", "--format"]
+    assert run([*base, *names, "json"]) == 0
+    assert explained(capsys) == [
+        *(("SELECT app.x", rule, False) for rule in ("keep-users", "whole-tables", "ask", "at-night")),
+        ("SELECT app.x", None, True),
+        ("DELETE app.users", "keep-users", True),
+    ]
+    assert run([*base, *names, "table"]) == 0
+    out, err = capsys.readouterr()
+    assert "it matches DELETE app.users, TRUNCATE *" in out
+    assert err == "deny by keep-users for DELETE app.users: Never.\n"
+    assert run([*base, "--operation", "DROP TABLE app.x", "--group", "staff"]) == 0
+    assert (
+        capsys.readouterr().err
+        == "approve by ask for DROP TABLE app.x; who consents can't be asked yet, so it is denied\n"
+    )
+    assert run([*base, "--operation", "UPDATE app.x", "--no-where"]) == 0
+    assert capsys.readouterr().err == "deny by whole-tables for UPDATE app.x\n"
+
+
+def test_explain_by_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --policy it is the policy that hoop.yaml names."""
+    file = home(place(tmp_path))
+    monkeypatch.setenv("HOOPCTL_CONFIG", str(file))
+    command = ["policy", "explain", "--resource", "pg/shop", "--operation", "DELETE app.users"]
+    assert run(command) == 2
+    assert "names no policy" in capsys.readouterr().err
+    file.write_text(file.read_text() + "policy: policy.yaml\n")
+    assert run(command) == 0
+
+
+def test_explain_of_a_statement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A statement alone is explained where something can tell what it does; else the error says what to do."""
+    base = ["policy", "explain", "--policy", str(place(tmp_path) / "policy.yaml"), "--resource", "pg/shop"]
+    assert run(base) == 2
+    assert run([*base, "delete from users"]) == 2
+    assert '--operation "DELETE app.users"' in capsys.readouterr().err
+
+    class Known:
+        def read(self, statement: str) -> tuple[Operation, ...]:
+            if statement == "broken":
+                raise ReaderError("the server is away")
+            return (Operation("DELETE", "app.users"),)
+
+    monkeypatch.setattr(cli.policy, "reader", lambda resource: Known())
+    assert run([*base, "delete from users"]) == 0
+    assert "deny by keep-users" in capsys.readouterr().err
+    assert run([*base, "broken"]) == 1
+    assert "the server is away" in capsys.readouterr().err
 
 
 NOW = time.time_ns() // 1000

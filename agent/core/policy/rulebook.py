@@ -52,7 +52,7 @@ class Rules:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self._compiled: list[_Compiled] = [_Compiled(rule) for rule in policy.rules]
+        self.compiled: list[CompiledRule] = [CompiledRule(rule) for rule in policy.rules]
 
     def rulebook(self, identity: Identity, resource: str, address: str = "", client: str = "") -> Rulebook:
         """What a session of this identity on the resource, TYPE/NAME, is subject to. `address` and `client` are the
@@ -71,17 +71,17 @@ class Rules:
         if kind != "http":
             values |= {"http.method": "", "http.path": "", "http.query": {}, "http.headers": {}}
         subject_to: list[_InForce] = []
-        for compiled in self._compiled:
+        for compiled in self.compiled:
             if compiled.concerns(identity, resource):
                 condition = compiled.condition
-                if condition is None or not condition.names <= values.keys():
-                    subject_to.append(_InForce(compiled, condition))
-                elif compiled.unless_undecided(condition.holds(values)):
-                    subject_to.append(_InForce(compiled, None))
+                if condition is not None and not condition.names <= values.keys():
+                    subject_to.append(_InForce(compiled, True))
+                elif condition is None or compiled.unless_undecided(condition.holds(values)):
+                    subject_to.append(_InForce(compiled, False))
         return Rulebook(self.policy, subject_to, values)
 
 
-class _Compiled:
+class CompiledRule:
     """A rule, and how to tell what it matches."""
 
     def __init__(self, rule: Rule) -> None:
@@ -99,14 +99,37 @@ class _Compiled:
 
     def concerns(self, identity: Identity, resource: str) -> bool:
         """Whether the rule is about this resource and this identity."""
+        return self.misses(identity, resource) == ""
+
+    def misses(self, identity: Identity, resource: str) -> str:
+        """What keeps the rule from being about them: its key `on`, `subjects`, `actors` or `groups`; "" when nothing
+        does."""
         if not self._on.matches(resource):
-            return False
+            return "on"
         if self._subjects is not None and not self._subjects.matches(identity.subject):
-            return False
+            return "subjects"
         if self._actors is not None and (identity.actor is None or not self._actors.matches(identity.actor)):
-            return False
+            return "actors"
         groups = self._groups
-        return groups is None or any(groups.matches(group) for group in identity.groups)
+        return "" if groups is None or any(groups.matches(group) for group in identity.groups) else "groups"
+
+    def names(self, operation: Operation) -> bool:
+        """Whether `match` matches the operation."""
+        verb = operation.verb.upper()
+        # An operation on everything, such as VACUUM without a table, is what "VACUUM *" means too.
+        return self.match.matches(f"{verb} {operation.object}") or (not operation.object and self.match.matches(verb))
+
+    def held(self, operation: Operation, values: Mapping[str, Any]) -> bool | None:
+        """Whether the condition holds of the operation; None: that can't be said."""
+        if self.condition is None:
+            return True
+        known = dict(values)
+        # Nothing is said of an operation that isn't known, so a condition that turns on it is undecided.
+        if not (self.forbids and operation.verb == UNKNOWN):
+            known["operation.verb"] = operation.verb
+            known["operation.object"] = operation.object
+            known["operation.where"] = operation.where
+        return self.condition.holds(known)
 
     def is_about(self, verb: str) -> bool:
         """Whether an operation with this verb, in upper case, can match at all."""
@@ -124,11 +147,11 @@ class _Compiled:
 
 
 class _InForce:
-    """A rule that a session is subject to, and what remains of its condition."""
+    """A rule that a session is subject to, and whether its condition is still to be asked."""
 
-    def __init__(self, compiled: _Compiled, condition: Condition | None) -> None:
+    def __init__(self, compiled: CompiledRule, conditional: bool) -> None:
         self.compiled = compiled
-        self.condition = condition
+        self.conditional = conditional
         self.forbids: bool = compiled.forbids
         self.match: Globs = compiled.match
         rule = compiled.rule
@@ -143,9 +166,9 @@ class Rulebook:
     """
 
     def __init__(self, policy: Policy, rules: list[_InForce], values: dict[str, Any]) -> None:
-        conditions = [rule.condition for rule in rules if rule.condition is not None]
+        conditions = [rule.compiled.condition for rule in rules if rule.conditional]
         self.policy = policy
-        self.stable: bool = all(condition.names <= values.keys() | OF_OPERATION for condition in conditions)
+        self.stable: bool = all(one is None or one.names <= values.keys() | OF_OPERATION for one in conditions)
         self.empty: bool = not rules and policy.default == "allow"
         self._rules = rules
         self._values = values
@@ -166,7 +189,7 @@ class Rulebook:
         where the rulebook is stable.
         """
         if not self.stable:
-            return self._judge(operations, self._of_statement(text, fingerprint, tag, now))
+            return self._judge(operations, self.values(text, fingerprint, tag, now))
         kept = self._kept.get(operations)
         if kept is None:
             kept = self._judge(operations, self._values)
@@ -175,7 +198,8 @@ class Rulebook:
             self._kept[operations] = kept
         return kept
 
-    def _of_statement(self, text: str, fingerprint: str | None, tag: str, now: int) -> dict[str, Any]:
+    def values(self, text: str, fingerprint: str | None, tag: str, now: int) -> dict[str, Any]:
+        """What conditions see, but for the operation."""
         values = dict(self._values)
         values["statement.text"] = text
         values["statement.fingerprint"] = fingerprint or ""
@@ -202,7 +226,7 @@ class Rulebook:
         bare = "" if operation.object else verb
         for rule in self._rules if unknown else self._about(verb):
             if rule.match.matches(text) or (bare and rule.match.matches(bare)) or (unknown and rule.forbids):
-                if rule.condition is not None and not self._holds(rule, operation, unknown, values):
+                if rule.conditional and not rule.compiled.unless_undecided(rule.compiled.held(operation, values)):
                     continue
                 return rule.allowed if not rule.forbids else _refusal(rule.compiled.rule, operation)
         if self.policy.default == "allow":
@@ -217,18 +241,6 @@ class Rulebook:
             found = [rule for rule in self._rules if rule.compiled.is_about(verb)]
             self._of_verb[verb] = found
         return found
-
-    def _holds(self, rule: _InForce, operation: Operation, unknown: bool, values: Mapping[str, Any]) -> bool:
-        condition = rule.condition
-        if condition is None:
-            return True
-        known = dict(values)
-        # Nothing is said of an operation that isn't known, so a condition that turns on it is undecided.
-        if not (unknown and rule.forbids):
-            known["operation.verb"] = operation.verb
-            known["operation.object"] = operation.object
-            known["operation.where"] = operation.where
-        return rule.compiled.unless_undecided(condition.holds(known))
 
 
 def _refusal(rule: Rule, operation: Operation) -> Verdict:
