@@ -273,7 +273,7 @@ def _guest(agent: AgentProcess) -> str:
 
 DROPS = """TABLE nothing|TABLE IF EXISTS nothing, ledger|VIEW grown|FUNCTION twice|FUNCTION twice(int)|PROCEDURE nothing
 ROUTINE twice|AGGREGATE nothing(*)|INDEX people_name_idx|INDEX CONCURRENTLY people_name_idx|SEQUENCE nothing
-TYPE nothing|DOMAIN nothing|SCHEMA public CASCADE|DATABASE app|DATABASE IF EXISTS app WITH (FORCE)|ROLE app|USER app|GROUP app
+TYPE nothing|DOMAIN nothing|SCHEMA public|DATABASE app|DATABASE IF EXISTS app WITH (FORCE)|ROLE app|USER app|GROUP app
 OWNED BY app CASCADE|OWNED BY CURRENT_USER|EXTENSION plpgsql|LANGUAGE plpgsql|CAST (int AS text)|OPERATOR + (int, int)
 OPERATOR CLASS nothing USING btree|OPERATOR FAMILY nothing USING btree|COLLATION nothing|CONVERSION nothing
 ACCESS METHOD nothing|EVENT TRIGGER nothing|TRIGGER nothing ON people|RULE nothing ON people|POLICY nothing ON people

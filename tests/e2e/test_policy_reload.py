@@ -13,12 +13,12 @@ from tests.e2e.agent import AgentProcess, eventually
 from tests.e2e.conftest import MakeAgent, resource
 from tests.e2e.servers import Server
 
-NOTHING = "version: 1\nrules: []\n"
 RULE = 'version: 1\nrules:\n  - {name: %s, match: ["%s"], effect: deny}\n'
+NOTHING = RULE % ("other", "TRUNCATE public.ledger")
 DELETE = "DELETE FROM people WHERE id = -1"
 BAD = [
     ("not yaml", "version: 1\nrules: [\n"),
-    ("unknown key", "version: 1\nruels: []\n"),
+    ("unknown key", RULE % ("x", "DROP *") + "ruels: []\n"),
     (
         "misspelt name in CEL",
         'version: 1\nrules:\n  - {name: x, match: ["*"], when: "!operation.were", effect: deny}\n',
