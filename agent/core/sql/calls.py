@@ -10,8 +10,8 @@ from agent.core.sql.nodes import Node
 from agent.core.sql.routines import FIRST_USER, SETTING, setting_effect
 from agent.core.sql.touched import Touched
 
-_CALLED: Final = re.compile(r"(?:funcid|fnoid|tsmhandler|InRangeFunc) (\d+)")
-_MADE: Final = re.compile(r"(?:result|param)type (\d{5,10})")
+_CALLED: Final = re.compile(r"(?:funcid|fnoid|tsmhandler|InRangeFunc) (\d{1,10})\b")
+_MADE: Final = re.compile(r"(?:result|param)type (\d{5,10})\b")
 _NAME_TYPES: Final = "24|2202|2203|2204|2205|2206|4089|4096"
 """regproc, regprocedure, regoper, regoperator, regclass, regtype, regnamespace, regrole."""
 _CONSTANT: Final = re.compile(rf":consttype (?:({_NAME_TYPES})|(\d{{5,10}})) ")

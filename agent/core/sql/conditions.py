@@ -15,8 +15,8 @@ from agent.core.sql.nodes import Node
 _DEEPEST: Final = 60
 """Brackets of AND, OR and NOT that are looked into; deeper down nothing counts as a condition."""
 
-_VAR: Final = re.compile(r":varno (\d+) :varattno (-?\d+) .*?:varlevelsup (\d+)")
-_CURSOR: Final = re.compile(r":cvarno (\d+)")
+_VAR: Final = re.compile(r":varno (\d{1,9}) :varattno (-?\d{1,9}) .*?:varlevelsup (\d{1,9})\b")
+_CURSOR: Final = re.compile(r":cvarno (\d{1,9})\b")
 _MATCHED: Final = ("", "0")
 
 

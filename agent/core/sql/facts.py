@@ -121,7 +121,10 @@ def _relation(oid: int, answers: dict[tuple[str, str], list[Row]]) -> Relation |
 
 
 def _key(row: Row) -> Key:
-    event, action = ACTIONS[int(row[1] or "0")]
+    found = ACTIONS.get(int(row[1] or "0"))
+    if found is None:
+        raise ValueError(f"not a foreign key's action (got function {row[1]})")
+    event, action = found
     return Key(int(row[0] or "0"), event, action, frozenset(_numbers(row[2])))
 
 

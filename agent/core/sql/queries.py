@@ -28,7 +28,7 @@ _WRITES: Final = {_UPDATE: UPDATES, _INSERT: INSERTS, _DELETE: DELETES}
 _RELATION: Final = "0"
 _TRANSITION: Final = "7"
 _COMMAND: Final = re.compile(r":commandType (\d)")
-_TARGET: Final = re.compile(r":resultRelation (\d+)")
+_TARGET: Final = re.compile(r":resultRelation (\d{1,9})\b")
 _NOTHING_BELOW: Final = frozenset(("VAR", "ALIAS", "RTEPERMISSIONINFO", "RANGETBLREF"))
 _FIRST_COLUMN: Final = 7
 """The bit that stands for the whole row; the first column's is the next one (FirstLowInvalidHeapAttributeNumber)."""
