@@ -1,0 +1,164 @@
+"""Where values come from: columns of tables, by the names that policies have for them.
+
+A column goes by several names where tables inherit or are partitions: `schema.table.column` of the table itself, and
+of whatever it is a child of or, when its children are read with it, a parent of. A generated column is also whatever
+columns its expression is made of.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agent.core.sql.facts import Facts
+from agent.core.sql.found import Wanted
+from agent.core.sql.nodes import TreeError, read
+from agent.core.sql.relations import Relation
+
+UNKNOWN_COLUMN: Final = "*"
+"""Among columns: perhaps any column at all."""
+
+_COLUMN: Final = re.compile(r":varattno (-?\d+) ")
+_SAMPLES: Final = re.compile(r"pg_catalog\.(pg_statistic\.stavalues|pg_statistic_ext_data\.(stxdmcv|stxdexpr))")
+"""Columns of the catalog that hold values of other tables' columns, for the planner."""
+
+
+class Sources:
+    """Collects columns, and the facts that are missing to name them."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self._names: dict[str, None] = {}
+        self._relations: set[int] = set()
+        self._routines: set[int] = set()
+        self._asked: set[tuple[str, str]] = set()
+        self._columns: dict[int, dict[int, tuple[str, str | None]]] = {}
+
+    def found(self) -> tuple[str, ...] | Wanted:
+        """The columns, in the order of the alphabet."""
+        if self._relations or self._routines or self._asked:
+            return Wanted(frozenset(self._relations), frozenset(self._routines), frozenset(self._asked))
+        return tuple(sorted(self._names))
+
+    def unknown(self) -> None:
+        self._names[UNKNOWN_COLUMN] = None
+
+    def relation(self, oid: int) -> Relation | None:
+        """None when it has to be asked for, or is gone since: then its columns count as unknown."""
+        relation = self.facts.relations.get(oid)
+        if relation is None:
+            if oid in self.facts.relations:
+                self.unknown()
+            else:
+                self._relations.add(oid)
+        return relation
+
+    def definition(self, oid: int) -> str | None:
+        """The tree that defines a view, as the catalog has it; None as above."""
+        rows = self._rows("definition", oid)
+        if rows is None:
+            return None
+        if len(rows) != 1 or not rows[0][0]:
+            self.unknown()
+            return None
+        return rows[0][0]
+
+    def volatile(self, routines: list[int]) -> bool:
+        """Whether one of them may do more than compute its result, or isn't known yet."""
+        found = False
+        for oid in routines:
+            routine = self.facts.routines.get(oid)
+            if routine is None:
+                found = True
+                if oid not in self.facts.routines:
+                    self._routines.add(oid)
+            elif routine.volatility == "v":
+                found = True
+        return found
+
+    def numbers(self, oid: int) -> list[int]:
+        """The numbers of a relation's columns; none when they have to be asked for."""
+        columns = self._of(oid)
+        return [] if columns is None else list(columns)
+
+    def column(self, oid: int, number: int, children: bool, counted: bool = False) -> None:
+        """A column of which something is let out; `children`, if those of the table are read with it. When it is only
+        `counted` which rows have a value, that is nothing but for a generated column."""
+        relation = self.relation(oid)
+        columns = self._of(oid)
+        if relation is None or columns is None:
+            return
+        if number not in columns:
+            self.unknown()
+            return
+        name, generated = columns[number]
+        if generated is not None:
+            for other in self._inputs(generated):
+                if other in columns:
+                    self._name(relation, columns[other][0], children)
+        if not counted:
+            self._name(relation, name, children)
+
+    def named(self, oid: int, names: tuple[str, ...], children: bool) -> None:
+        """Columns of a relation by their names; all of them when there are none."""
+        columns = self._of(oid)
+        if columns is None:
+            return
+        known = {columns[number][0]: number for number in columns}
+        for name in names or tuple(known):
+            if name in known:
+                self.column(oid, known[name], children)
+            else:
+                self.unknown()
+
+    def _name(self, relation: Relation, name: str, children: bool) -> None:
+        full = f"{relation.object}.{name}"
+        if full in self._names and not children:
+            return
+        self._names[full] = None
+        if relation.schema.startswith("pg_toast") or _SAMPLES.match(full) is not None:
+            self.unknown()
+        for oid in relation.ancestors:
+            parent, columns = self.relation(oid), self._of(oid)
+            if parent is not None and columns is not None and any(columns[number][0] == name for number in columns):
+                self._names[f"{parent.object}.{name}"] = None
+        if children or relation.kind == "p":
+            for oid in relation.descendants:
+                child = self.relation(oid)
+                if child is not None:
+                    self._names[f"{child.object}.{name}"] = None
+
+    def _inputs(self, expression: str) -> list[int]:
+        """The columns of its own table that a generated column's expression is made of."""
+        try:
+            trees = read(expression)
+        except TreeError:
+            self.unknown()
+            return []
+        found = []
+        for tree in trees:
+            for node in tree.walk():
+                if node.name == "VAR":
+                    match = _COLUMN.search(node.plain)
+                    if match is None or match[1] == "0":
+                        self.unknown()
+                    else:
+                        found.append(int(match[1]))
+        return found
+
+    def _of(self, oid: int) -> dict[int, tuple[str, str | None]] | None:
+        """A relation's columns by number: the name, and the expression if it is generated."""
+        known = self._columns.get(oid)
+        if known is None:
+            rows = self._rows("columns", oid)
+            if rows is None:
+                return None
+            known = {int(row[0] or "0"): (row[1] or "", row[2]) for row in rows}
+            self._columns[oid] = known
+        return known
+
+    def _rows(self, kind: str, oid: int) -> tuple[tuple[str | None, ...], ...] | None:
+        rows = self.facts.names.get((kind, str(oid)))
+        if rows is None:
+            self._asked.add((kind, str(oid)))
+        return rows
