@@ -18,6 +18,7 @@ PARTS = (
     "agent.core",
     "agent.core.pg",
     "agent.core.sql",
+    "agent.core.policy",
     "agent.core.journal",
     "schemas",
 )
