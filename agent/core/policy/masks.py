@@ -1,0 +1,90 @@
+"""Which masks a session is subject to, and which columns they hide from it.
+
+As long as values aren't replaced on their way to the client, what would let something out of a hidden column has to be
+refused as a whole. `agent.core.sql.columns` says of which columns a statement does.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from agent.core.policy.conditions import Condition
+from agent.core.policy.globs import Globs, can_begin
+from schemas.identity import Identity
+from schemas.policy import Mask, Policy
+
+_ANY: Final = "*"
+"""Among a statement's columns: perhaps any at all."""
+
+
+class Masks:
+    """The masks of a policy, compiled. Raises ConditionError for a condition that agent.store.policy would have
+    refused."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._compiled: list[_Compiled] = [_Compiled(mask) for mask in policy.masks]
+
+    def masked(self, identity: Identity, resource: str, address: str = "", client: str = "") -> Masked:
+        """What is hidden from a session of this identity on the resource, TYPE/NAME. `address` and `client` are the
+        client's, as conditions see them. A mask whose `unless` can't be evaluated is in force."""
+        kind, _, name = resource.partition("/")
+        values: dict[str, Any] = {
+            "identity.subject": identity.subject,
+            "identity.groups": list(identity.groups),
+            "identity.actor": identity.actor or "",
+            "identity.run": identity.run or "",
+            "resource.type": kind,
+            "resource.name": name,
+            "session.address": address,
+            "session.client": client,
+        }
+        if kind != "http":
+            values |= {"http.method": "", "http.path": "", "http.query": {}, "http.headers": {}}
+        return Masked([one for one in self._compiled if one.concerns(resource, values)])
+
+
+class _Compiled:
+    """A mask, and how to tell what it hides."""
+
+    def __init__(self, mask: Mask) -> None:
+        self.mask = mask
+        self.columns: Globs | None = Globs(mask.columns) if mask.columns else None
+        self._condition: Condition | None = None if mask.unless is None else Condition(mask.unless)
+        self._on: Globs = Globs(mask.on)
+
+    def concerns(self, resource: str, values: dict[str, Any]) -> bool:
+        if not self._on.matches(resource):
+            return False
+        return self._condition is None or self._condition.holds(values) is not True
+
+
+class Masked:
+    """What one session doesn't see. Made by Masks.masked.
+
+    `empty`: nothing is hidden by columns. `unenforceable` names the masks in force that find values by their look or in
+    documents, which takes the values themselves.
+    """
+
+    def __init__(self, masks: list[_Compiled]) -> None:
+        self._masks: list[_Compiled] = [one for one in masks if one.columns is not None]
+        self.empty: bool = not self._masks
+        self.unenforceable: tuple[str, ...] = tuple(
+            [one.mask.name for one in masks if one.mask.types or one.mask.patterns or one.mask.fields]
+        )
+
+    def hides(self, columns: tuple[str, ...]) -> tuple[str, str] | None:
+        """The first of the columns, `schema.table.column`, that is hidden: the mask's name, and the column."""
+        for column in columns:
+            for one in self._masks:
+                globs = one.columns
+                if globs is not None and (column == _ANY or globs.matches(column)):
+                    return one.mask.name, column
+        return None
+
+    def concerns(self, table: str) -> str | None:
+        """The name of the first mask that may hide a column of this table, `schema.table`."""
+        for one in self._masks:
+            for pattern in one.mask.columns:
+                if can_begin(pattern, table + "."):
+                    return one.mask.name
+        return None
