@@ -134,6 +134,8 @@ class Operation:
         self.watched = False
         """It runs code: what that does is judged before it counts."""
         self.denied = False
+        self.known: tuple[str, ...] = ()
+        """What was found that it would do, before it ran."""
         self.inside: tuple[str, ...] = ()
         """What it was seen to do only when it ran."""
         self.denied_by: str | None = None

@@ -43,6 +43,7 @@ _LARGE_OBJECTS: Final = {
 """What libpq calls by FunctionCall, by the OIDs that these functions have in every version."""
 MAX_WAITING: Final = 1 << 20
 """Bytes of the client that wait behind a statement being decided; then it is read no further."""
+_IDLE: Final = 0x49
 
 
 class Guard(Procedure):
@@ -123,6 +124,8 @@ class Guard(Procedure):
 
     def _message(self, data: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
         tag = data[0]
+        if self.tracing and not self._open and len(self._exchange) == 0 and self._replies.status == _IDLE:
+            self.tracing = False  # what was set for a transaction went with it
         if self._exchange.skipping and tag != _S:
             self._pass(data, sent, out, now)  # the server passes over it
         elif tag in (_Q, _P, _B) and self._setting == NEVER_ASKED and not self._aborted():

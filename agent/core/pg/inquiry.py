@@ -156,11 +156,14 @@ class Inquiry(Watch):
             if self._exchange.skipping:
                 self._open = True
             return
-        if talk.settings and rows:
+        if talk.settings and rows and len(rows[0]) >= _SETTINGS:
             self._learn(rows.pop(0)[:_SETTINGS])
         missing, self._missing = self._missing, None
         if missing is not None:
-            self._facts.learn(rows, missing)
+            try:
+                self._facts.learn(rows, missing)
+            except ValueError:
+                pass  # it stays missing, and what rests on it isn't known
         elif task.judgement is not None and task.stage == DECIDE and talk.tree:
             task.judgement.tree(self._shown)
             self._shown = []

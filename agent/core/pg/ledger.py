@@ -101,6 +101,7 @@ class Ledger:
                 ruling.policy,
             ),
         )
+        operation.known = ruling.operations
         operation.denied = ruling.decision == "deny"
         operation.appended = self.appended
         return operation

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from agent.core.commands import Command
+from agent.core.pg.errors import error_response
 from agent.core.pg.exchange import BIND, EXECUTE, PARSE, QUERY, Request
 from agent.core.pg.inquiry import Inquiry
 from agent.core.pg.messages import HEAD, message, string_end, text
@@ -80,7 +81,10 @@ class Procedure(Inquiry):
         return self._conclude(task, sent)
 
     def _settle(self, task: Task, sent: list[bytes], out: list[Command], now: int) -> bool:
+        if task.questions > _MOST_QUESTIONS:
+            task.fault = error_response("XX000", "hoopctl: the server does not tell its settings")
         if self._setting == NEVER_ASKED and task.fault is None and not self._aborted():
+            task.questions += 1
             talk = Talk(self._exchange).ask(SETTINGS)
             talk.settings = True
             return self._say(talk, talk.end(self._open), sent)
@@ -241,7 +245,8 @@ class Procedure(Inquiry):
                 talk = Talk(self._exchange).ask("SET CONSTRAINTS ALL IMMEDIATE", shown=True)
                 return self._say(talk, talk.end(self._open), sent)
             self._deferred = True
-        if self.tracing and not task.began:
+        last = task.index + 1 >= len(task.statements)
+        if self.tracing and not (task.began and last):
             talk = Talk(self._exchange).ask(TRACE_OFF)
             talk.untraces = True
             return self._say(talk, talk.end(self._open), sent)
@@ -253,7 +258,8 @@ class Procedure(Inquiry):
             found = NOT_KNOWN
         ruling = self._rulings.rule(found.operations, task.about(), now)
         if task.operation is not None:
-            task.operation.inside = ruling.operations
+            known = task.operation.known
+            task.operation.inside = tuple([one for one in ruling.operations if one not in known])
         self._affects(found)
         if ruling.decision == "deny":
             if task.operation is not None:
@@ -295,7 +301,7 @@ class Procedure(Inquiry):
             if not task.closed:
                 task.closed = True
                 talk = Talk(self._exchange).query("ROLLBACK" if task.failed else "COMMIT")
-                self.tracing = False
+                talk.untraces = True
                 return self._say(talk, talk.alone(), sent)
             if task.fault is not None:
                 task.ending = task.fault + _READY_IDLE
@@ -316,6 +322,7 @@ class Procedure(Inquiry):
         if task.began and not task.closed:
             task.closed = True
             talk = Talk(self._exchange).query("ROLLBACK")
+            talk.untraces = True
             return self._say(talk, talk.alone(), sent)
         judged = task.judged
         ruling = self._plain if judged is None or task.fault is not None else judged.ruling

@@ -47,9 +47,19 @@ class Judgement:
         self._depth = depth
         self._trees: list[Node] | None = None
         self._unreadable = False
+        self._refused = False
         self._named: list[Judgement] | None = None
 
     def step(self) -> Found | Wanted | TreeWanted:
+        """What to tell it next, or what it found. What can't be understood is shown to the server first: if it is no
+        statement at all, the client had better read that."""
+        found = self._step()
+        if isinstance(found, Found) and UNKNOWN in found.operations and self._trees is None and not self._refused:
+            self._refused = True
+            return TreeWanted(self._statement.text, self._statement.start)
+        return found
+
+    def _step(self) -> Found | Wanted | TreeWanted:
         statement = self._statement
         if self._unreadable:
             return NOT_KNOWN
@@ -72,6 +82,8 @@ class Judgement:
 
     def tree(self, printed: list[str]) -> None:
         """The server's trees of the statement that was asked for last; none if it printed none."""
+        if self._refused:
+            return
         if self._named is not None:
             for one in self._named:
                 if isinstance(one.step(), TreeWanted):

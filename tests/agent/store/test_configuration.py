@@ -204,24 +204,6 @@ def test_missing_file(tmp_path: Path) -> None:
         load(tmp_path / "none.yaml")
 
 
-@pytest.mark.parametrize(
-    "policy, expected",
-    [
-        ("version: 1\nrules:\n  - {name: x, match: [a], effect: deny}\n", "rules are not in this version"),
-        ("version: 1\nmasks: [{name: m}]\n", "masks are not in this version"),
-        ("version: 1\ndefault: deny\n", "a default of deny is not in this version"),
-        ("version: 1\nrulez: []\n", "did you mean rules?"),
-        (None, "no such file"),
-    ],
-)
-def test_policy_that_would_not_be_enforced(tmp_path: Path, policy: str | None, expected: str) -> None:
-    """This version enforces no rules, so it refuses a policy that has any: it fails closed."""
-    if policy is not None:
-        (tmp_path / "policy.yaml").write_text(policy)
-    (found,) = problems(tmp_path, "version: 1\npolicy: policy.yaml\n")
-    assert found.startswith("policy.yaml:")
-    assert expected in found
-
 
 @pytest.mark.parametrize(
     "content",

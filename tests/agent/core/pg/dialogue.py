@@ -9,7 +9,9 @@ from agent.core.commands import Append, Command, SendClient, SendServer
 from agent.core.events import Admitted, ClientData, Durable, Event, Login, ServerConnected, ServerData
 from agent.core.pg.greeting import Terms
 from agent.core.pg.session import PgSession
+from agent.core.policy.rulebook import Rules
 from schemas.identity import Identity
+from schemas.policy import Policy, Rule
 from schemas.records import OperationEnded, OperationStarted, Record, ResponseChunk
 
 WHO = Identity("sa:deploy", ("ops",), None, None, "sa_1")
@@ -168,6 +170,21 @@ def connecting(server: Login | None = None, session: PgSession | None = None) ->
     talk = Talking(session)
     talk.client(startup(user="u", database="prod"), msg("p", b"hoop_sa_x\0"))
     talk.feed(Admitted("s" * 20, WHO, "pg/prod", server or login()))
+    return talk
+
+
+RULES = Rules(Policy("0" * 16, (Rule("keep-users", ("DELETE app.users",), "deny", message="no"),)))
+
+
+def guarded(rules: Rules = RULES) -> Talking:
+    """As `relaying`, under a policy."""
+    talk = Talking()
+    talk.client(startup(user="u", database="prod"), msg("p", b"hoop_sa_x\0"))
+    talk.feed(Admitted("s" * 20, WHO, "pg/prod", login(), rules))
+    talk.feed(ServerConnected())
+    talk.server(OK + msg("S", b"standard_conforming_strings\0on\0") + msg("K", SERVER_KEY) + ready())
+    talk.durable()
+    talk.heard = [command for command in talk.heard if isinstance(command, Append)]
     return talk
 
 

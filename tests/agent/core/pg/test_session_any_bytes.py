@@ -31,6 +31,7 @@ from tests.agent.core.pg.dialogue import (
     describe,
     error,
     execute,
+    guarded,
     login,
     msg,
     parse,
@@ -242,6 +243,20 @@ def test_any_login(data: bytes, places: list[int]) -> None:
 def test_every_operation_ends_once(turns: list[tuple[bool, bytes, bytes]], last: str) -> None:
     """Whatever both sides say, when the session is over every operation that began has ended, once."""
     talk = relaying()
+    for durable, client, server in turns:
+        talk.client(client)
+        if durable:
+            talk.durable()
+        talk.server(server)
+    talk.feed(ClientGone("x") if last == "c" else ServerGone("x"))
+    talk.feed(ServerGone("x"))
+    assert sorted(talk.ended()) == [start.sequence for start in talk.started()]
+
+
+@given(st.lists(st.tuples(st.booleans(), stream(CLIENT), stream(SERVER)), max_size=6), st.sampled_from("cs"))
+def test_every_operation_ends_once_under_a_policy(turns: list[tuple[bool, bytes, bytes]], last: str) -> None:
+    """The same where a server says whatever it likes to what the agent itself asks."""
+    talk = guarded()
     for durable, client, server in turns:
         talk.client(client)
         if durable:
