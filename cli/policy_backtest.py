@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from agent.core.policy.rulebook import Rulebook, Rules
 from agent.core.policy.verbs import operation
 from schemas.identity import Identity
+from schemas.operation import Operation
 from schemas.policy import Policy
 
 if TYPE_CHECKING:
@@ -40,11 +41,10 @@ MAX_SESSIONS = 10_000
 
 _FETCHED = 1000
 _RECORDED = """
-SELECT o.subject, s.groups, o.actor, o.run, o.resource, s.client_address, s.client_name, o.operations, o.statement,
+SELECT o.subject, s.groups, o.actor, o.run, o.resource, s.client_address, s.client_name, o.operations, {text},
        o.fingerprint, o.tags, epoch_us(o.time), o.time, o.decision, o.rule
 FROM operations o LEFT JOIN sessions s USING (session_id)
 WHERE o.time >= $1 AND (len(o.operations) > 0 OR o.policy IS NOT NULL)
-ORDER BY o.time
 """
 _COUNTED = (
     "SELECT count(*), count(*) FILTER (len(operations) > 0 OR policy IS NOT NULL) FROM operations WHERE time >= $1"
@@ -86,7 +86,9 @@ def backtest(connection: duckdb.DuckDBPyConnection, policy: Policy, since: datet
     found = Backtest(int(counted[0]), int(counted[1]))
     rules = Rules(policy)
     books: dict[tuple[Any, ...], Rulebook] = {}
-    recorded = connection.execute(_RECORDED, [since])
+    # Statements are long, and few policies look at them.
+    text = "o.statement" if rules.ask_for("statement.text") else "''"
+    recorded = connection.execute(_RECORDED.format(text=text), [since])
     while rows := recorded.fetchmany(_FETCHED):
         for row in rows:
             subject, groups, actor, run, resource, address, client, operations, *statement, time, was, was_by = row
@@ -97,27 +99,33 @@ def backtest(connection: duckdb.DuckDBPyConnection, policy: Policy, since: datet
                     books.clear()
                 identity = Identity(subject, tuple(groups or ()), actor, run)
                 book = books[session] = rules.rulebook(identity, resource, _host(address), client or "")
-            would_be, by = _decided(book, operations, *statement)
+            would_be, by = _decided(book, tuple(operations), *statement)
             # A rule that asks for consent denies where nobody can be asked: that is no change.
             if would_be != was and not (would_be == "approve" and was == "deny" and by == was_by):
                 key = (subject, actor, resource, tuple(operations), was, was_by, would_be, by)
                 change = found.changes.setdefault(key, Change(time, time))
                 change.statements += 1
-                change.last = time
+                change.first, change.last = min(change.first, time), max(change.last, time)
     return found
 
 
 def _decided(
-    book: Rulebook, operations: list[str], text: str, fingerprint: str | None, tags: list[str] | None, now: int
+    book: Rulebook, operations: tuple[str, ...], text: str, fingerprint: str | None, tags: list[str] | None, now: int
 ) -> tuple[str, str | None]:
     tag = _tag(tags[0]) if tags else ""
-    verdicts = [
-        book.decide(tuple(operation(each, where) for each in operations), text, fingerprint, tag, now)
-        for where in (True, False)
-    ]
-    if all(one.effect == other.effect for one, other in pairwise(verdicts)):
-        return verdicts[0].effect, verdicts[0].rule
-    return UNCLEAR, next(verdict.rule for verdict in verdicts if verdict.effect != "allow")
+    with_where, without = _read(operations)
+    verdict = book.decide(with_where, text, fingerprint, tag, now)
+    if without != with_where:
+        other = book.decide(without, text, fingerprint, tag, now)
+        if other.effect != verdict.effect:
+            return UNCLEAR, other.rule if verdict.effect == "allow" else verdict.rule
+    return verdict.effect, verdict.rule
+
+
+@lru_cache(MAX_SESSIONS)
+def _read(operations: tuple[str, ...]) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+    """The operations, as if every UPDATE and DELETE had a WHERE, and as if none had."""
+    return tuple(operation(each) for each in operations), tuple(operation(each, where=False) for each in operations)
 
 
 def _tag(answered: str) -> str:

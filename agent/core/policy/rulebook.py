@@ -54,6 +54,10 @@ class Rules:
         self.policy = policy
         self.compiled: list[CompiledRule] = [CompiledRule(rule) for rule in policy.rules]
 
+    def ask_for(self, name: str) -> bool:
+        """Whether a condition uses this name."""
+        return any(one.condition is not None and name in one.condition.names for one in self.compiled)
+
     def rulebook(self, identity: Identity, resource: str, address: str = "", client: str = "") -> Rulebook:
         """What a session of this identity on the resource, TYPE/NAME, is subject to. `address` and `client` are the
         client's, as conditions see them."""
