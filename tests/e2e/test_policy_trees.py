@@ -44,6 +44,13 @@ SCHEMA = """
     CREATE TABLE shop.painted (id int, shade shop.color);
     CREATE TABLE shop.triggered (id int);
     CREATE TRIGGER t BEFORE UPDATE ON shop.triggered FOR EACH ROW EXECUTE FUNCTION shop.fires();
+    CREATE FUNCTION shop.hushes() RETURNS trigger LANGUAGE plpgsql SET client_min_messages = error
+        AS 'BEGIN RETURN NEW; END';
+    CREATE TABLE shop.hushed (id int);
+    CREATE TRIGGER i AFTER INSERT ON shop.hushed FOR EACH ROW EXECUTE FUNCTION shop.hushes();
+    CREATE TRIGGER d AFTER DELETE ON shop.hushed FOR EACH ROW WHEN (shop.f(OLD.id) > 0) EXECUTE FUNCTION shop.fires();
+    CREATE TRIGGER u AFTER UPDATE ON shop.hushed FOR EACH ROW EXECUTE FUNCTION shop.fires();
+    ALTER TABLE shop.hushed DISABLE TRIGGER u;
     CREATE VIEW shop.instead AS SELECT id + 1 AS id FROM shop.plain;
     CREATE TRIGGER t INSTEAD OF DELETE ON shop.instead FOR EACH ROW EXECUTE FUNCTION shop.fires();
     CREATE VIEW shop.ruled AS SELECT id, body FROM shop.plain;
@@ -94,6 +101,7 @@ DELETES = {
     *("DELETE shop.users", "DELETE shop.staff", "DELETE shop.orders", "UPDATE shop.lines"),
 }
 ALL = {f"{one} !" for one in DELETES}
+FIRES = ("SELECT shop.plain", "EXECUTE shop.fires")
 CASES: dict[str, set[str]] = {
     "select 1": set(),
     "select count(*) from shop.users": USERS,
@@ -141,8 +149,8 @@ CASES: dict[str, set[str]] = {
     "delete from shop.parted_1 where id = 1": {
         *("SELECT shop.parted_1", "SELECT shop.parted", "DELETE shop.parted_1", "DELETE shop.parted")
     },
-    "delete from shop.instead where id = 2": {"SELECT shop.instead", "DELETE shop.instead", "SELECT shop.plain"},
-    "delete from shop.instead where true": {"DELETE shop.instead !", "SELECT shop.plain"},
+    "delete from shop.instead where id = 2": {"SELECT shop.instead", "DELETE shop.instead", *FIRES},
+    "delete from shop.instead where true": {"DELETE shop.instead !", *FIRES},
     "update shop.plain set body = 'x'": {"UPDATE shop.plain !"},
     "update shop.plain set body = 'x' where id = 1": {"SELECT shop.plain", "UPDATE shop.plain"},
     "update shop.plain set body = (select max(name) from shop.users)": {"UPDATE shop.plain !", *USERS},
@@ -188,7 +196,12 @@ CASES: dict[str, set[str]] = {
     "delete from shop.indexed where id = 1": {"SELECT shop.indexed", "DELETE shop.indexed"},
     "insert into shop.defaulted (n) values (1)": {"INSERT shop.defaulted", "EXECUTE shop.f"},
     "insert into shop.domained (n) values (1)": {"INSERT shop.domained", "EXECUTE shop.positive"},
-    "update shop.triggered set id = 1": {"UPDATE shop.triggered !"},
+    "update shop.triggered set id = 1": {"UPDATE shop.triggered !", "EXECUTE shop.fires"},
+    "insert into shop.hushed values (1)": {"INSERT shop.hushed", "EXECUTE shop.hushes", "UNKNOWN"},
+    "delete from shop.hushed where id = 1": {
+        *("SELECT shop.hushed", "DELETE shop.hushed", "EXECUTE shop.fires", "EXECUTE shop.f")
+    },
+    "update shop.hushed set id = 1": {"UPDATE shop.hushed !"},
     "insert into shop.told values (1)": {"INSERT shop.told", "NOTIFY the news"},
     "select now(), random(), current_setting('a', true), abs(-1) + 1, 'a' || 'b', nextval('shop.s')": set(),
     "select pg_read_file('/etc/passwd')": {"EXECUTE pg_catalog.pg_read_file"},

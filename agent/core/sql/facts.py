@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from agent.core.sql import questions
 from agent.core.sql.found import Wanted
-from agent.core.sql.relations import ACTIONS, Key, Relation, shown_schema
+from agent.core.sql.relations import ACTIONS, Key, Relation, Trigger, shown_schema
 from agent.core.sql.routines import Routine, effect
 
 Row = tuple[str | None, ...]
@@ -101,7 +101,10 @@ def _relation(oid: int, answers: dict[tuple[str, str], list[Row]]) -> Relation |
     if not rows:
         return None
     schema, name, flags, owner, ancestors, descendants = rows[0]
-    events = answers.get(("=events", str(oid)))
+    triggers = [
+        Trigger(int(row[0] or "0"), int(row[1] or "0"), _numbers(row[2]))
+        for row in answers.get(("=trigger", str(oid)), ())
+    ]
     code = answers.get(("=code", str(oid)))
     keys = [_key(row) for row in answers.get(("=key", str(oid)), ())]
     return Relation(
@@ -114,7 +117,7 @@ def _relation(oid: int, answers: dict[tuple[str, str], list[Row]]) -> Relation |
         _numbers(descendants),
         "s" in (flags or "")[1:],
         "r" in (flags or "")[1:],
-        _numbers(events[0][0])[0] if events else 0,
+        tuple(triggers),
         tuple(keys),
         _numbers(code[0][0]) if code else (),
     )

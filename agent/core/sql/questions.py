@@ -57,11 +57,11 @@ _RELATION: Final = (
     + ", "
     + _INHERITED.format(to="inhrelid", of="inhparent")
     + " FROM @pg_class c JOIN @pg_namespace n ON n.oid == c.relnamespace WHERE c.oid == ANY ({oids})"
-    " UNION ALL SELECT '=events', CAST(t.tgrelid AS @text), CAST(@bit_or(t.tgtype) AS @text)"
+    " UNION ALL SELECT '=trigger', CAST(t.tgrelid AS @text), CAST(t.tgtype AS @text), CAST(t.tgfoid AS @text),"
+    " (SELECT @string_agg(DISTINCT m.f[1], ',') FROM @regexp_matches(CAST(t.tgqual AS @text), '{called}', 'g') m(f))"
     + f", {_NULL}"
-    * 5
+    * 3
     + " FROM @pg_trigger t WHERE t.tgrelid == ANY ({oids}) AND NOT t.tgisinternal AND t.tgenabled != 'D'"
-    " GROUP BY t.tgrelid"
     " UNION ALL SELECT '=key', CAST(t.tgrelid AS @text), CAST(t.tgconstrrelid AS @text), CAST(t.tgfoid AS @text),"
     " @array_to_string(k.confkey, ',')"
     + f", {_NULL}"

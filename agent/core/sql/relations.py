@@ -39,6 +39,16 @@ class Key(Struct, frozen=True):
     """The columns that are referred to."""
 
 
+class Trigger(Struct, frozen=True):
+    """An enabled trigger, none of those that foreign keys are made of."""
+
+    events: int
+    """What it waits for: the bits above."""
+    function: int
+    calls: tuple[int, ...] = ()
+    """Routines that its WHEN condition calls."""
+
+
 class Relation(Struct, frozen=True):
     """One row of pg_class and what hangs on it."""
 
@@ -54,11 +64,18 @@ class Relation(Struct, frozen=True):
     row_security: bool = False
     rules: bool = False
     """A table's or a view's rules, a view's own one not counted."""
-    events: int = 0
-    """What the enabled triggers wait for, those of foreign keys not counted."""
+    triggers: tuple[Trigger, ...] = ()
     keys: tuple[Key, ...] = ()
     code: tuple[int, ...] = ()
     """Routines that a written row may call: defaults, generated columns, checks, policies, indexes, domains."""
+
+    @property
+    def events(self) -> int:
+        """What any of its triggers waits for."""
+        bits = 0
+        for trigger in self.triggers:
+            bits |= trigger.events
+        return bits
 
     @property
     def object(self) -> str:

@@ -148,6 +148,13 @@ DOES_MORE: Final = (
 """Builtins that touch files, other sessions, replication, large objects, statistics, settings, or run what they are
 given, whatever their volatility."""
 
+_TRIGGERS: Final = frozenset(
+    (
+        "unique_key_recheck suppress_redundant_updates_trigger tsvector_update_trigger tsvector_update_trigger_column "
+        "tsearch2"
+    ).split()
+)
+
 HIDING: Final = frozenset(
     "debug_print_rewritten debug_print_parse debug_print_plan debug_pretty_print client_min_messages "
     "log_min_messages lc_messages".split()
@@ -212,4 +219,4 @@ def _builtin(routine: Routine) -> int:
 def _trigger(routine: Routine) -> bool:
     """Functions that only triggers can call; the server refuses anybody else."""
     name = routine.name
-    return name.startswith("RI_FKey_") or name in ("unique_key_recheck", "suppress_redundant_updates_trigger")
+    return name.startswith("RI_FKey_") or name in _TRIGGERS

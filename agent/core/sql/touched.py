@@ -6,7 +6,7 @@ from typing import Final
 
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted
-from agent.core.sql.relations import CASCADE, DELETE, INSERT, UPDATE, Key, Relation
+from agent.core.sql.relations import CASCADE, DELETE, INSERT, UPDATE, Key, Relation, Trigger
 from agent.core.sql.routines import CODE, CONSTANT, JSON, MORE, SETTING, UNCLEAR
 from schemas.operation import Operation
 
@@ -94,17 +94,23 @@ class Touched:
         fired = INSERT | UPDATE | DELETE if relation.kind == "p" and events & UPDATE else events  # rows may move
         known = frozenset((key.relation, key.event) for key in relation.keys)
         for one in [relation, *below]:
-            if one.events & fired:
-                self.opaque = True
+            for trigger in one.triggers:
+                if trigger.events & fired:
+                    self._fires(trigger)
             if events & (INSERT | UPDATE):
                 for oid in one.code:
-                    self.call(oid)
+                    self.inner(oid)
             for key in one.keys:
                 if one is not relation and (key.relation, key.event) in known:
                     continue  # a partition's share of its parent's
                 if not key.event & events or (key.event == UPDATE and not self._reaches(one, key, columns)):
                     continue
                 self._acts(key, updates if key.event == UPDATE else deletes)
+
+    def _fires(self, trigger: Trigger) -> None:
+        self.inner(trigger.function)
+        for oid in trigger.calls:
+            self.inner(oid)
 
     def _reaches(self, relation: Relation, key: Key, columns: frozenset[int]) -> bool:
         """Whether an update may change what a foreign key refers to."""

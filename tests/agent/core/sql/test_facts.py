@@ -12,13 +12,13 @@ from agent.core.sql.facts import Facts, Row
 from agent.core.sql.found import Wanted
 from agent.core.sql.naming import literal, parts, quoted
 from agent.core.sql.questions import KINDS
-from agent.core.sql.relations import CASCADE, DELETE, SET, UPDATE, Key, Relation
+from agent.core.sql.relations import CASCADE, DELETE, SET, UPDATE, Key, Relation, Trigger
 from agent.core.sql.routines import CODE, MORE, Routine
 
 WANTED = Wanted(frozenset((1, 2)), frozenset((3, 4)), frozenset((("relation", "app.t"), ("role", "x"))))
 ROWS: list[Row] = [
     ("=relation", "1", "app", "t", "pr", "me", None, "7,8"),
-    ("=events", "1", "28", None, None, None, None, None),
+    ("=trigger", "1", "28", "60", "61,62", None, None, None),
     ("=key", "1", "9", "1646", "1,2", None, None, None),
     ("=key", "1", "9", "1651", "1", None, None, None),
     ("=code", "1", "50,51", None, None, None, None, None),
@@ -34,7 +34,9 @@ def test_learned() -> None:
     facts.learn(ROWS, WANTED)
     assert facts.missing(WANTED) is None
     keys = (Key(9, DELETE, CASCADE, frozenset((1, 2))), Key(9, UPDATE, SET, frozenset((1,))))
-    assert facts.relation(1) == Relation(1, "app", "t", "p", "me", (), (7, 8), False, True, 28, keys, (50, 51))
+    assert facts.relation(1) == Relation(
+        1, "app", "t", "p", "me", (), (7, 8), False, True, (Trigger(28, 60, (61, 62)),), keys, (50, 51)
+    )
     assert facts.relation(2) is None
     assert facts.routine(3) == Routine(3, "pg_temp", "f", "sql", "f", "v", True, ("a=1", "b=2,3"), (5, 6))
     assert facts.routine(4) is None

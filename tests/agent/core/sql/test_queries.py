@@ -12,7 +12,7 @@ from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted
 from agent.core.sql.nodes import TreeError, read
 from agent.core.sql.queries import judge
-from agent.core.sql.relations import CASCADE, DELETE, INSERT, SET, UPDATE, Key, Relation
+from agent.core.sql.relations import CASCADE, DELETE, INSERT, SET, UPDATE, Key, Relation, Trigger
 from agent.core.sql.routines import Routine, effect
 
 SELECT, CHANGE, ADD, REMOVE, MERGE = "1", "2", "3", "4", "5"
@@ -69,7 +69,8 @@ def facts(*relations: Relation, routines: tuple[Routine, ...] = ()) -> Facts:
         known.relations[relation.oid] = relation
     equal = Routine(65, "pg_catalog", "int4eq", "internal", "f", "i")
     setting = Routine(2078, "pg_catalog", "set_config", "internal")
-    for routine in (*routines, equal, setting):
+    fires = Routine(22000, "app", "fires", "plpgsql")
+    for routine in (*routines, equal, setting, fires):
         known.routines[routine.oid] = routine
         known.effects[routine.oid] = effect(routine)
     return known
@@ -192,11 +193,13 @@ def test_foreign_key_actions() -> None:
     known = facts(
         Relation(1, "app", "a", "r", keys=(Key(2, DELETE, CASCADE), Key(4, UPDATE, CASCADE, frozenset((1,))))),
         Relation(2, "app", "b", "r", keys=(Key(3, DELETE, SET), Key(1, DELETE, CASCADE))),
-        Relation(3, "app", "c", "r", events=UPDATE),
+        Relation(3, "app", "c", "r", triggers=(Trigger(UPDATE, 22000),)),
         Relation(4, "app", "d", "r"),
     )
     tree = query(REMOVE, old(1, 8), target=1)
-    assert sorted(operations(tree, known)) == ["DELETE app.a !", "DELETE app.b !", "UPDATE app.c !"]
+    assert sorted(operations(tree, known)) == [
+        *("DELETE app.a !", "DELETE app.b !", "EXECUTE app.fires", "UPDATE app.c !")
+    ]
     assert found(tree, known).opaque
     assert operations(query(CHANGE, old(1, 4, " 8"), target=1), known) == ["UPDATE app.a !", "UPDATE app.d !"]
     assert operations(query(CHANGE, old(1, 4, " 9"), target=1), known) == ["UPDATE app.a !"]
@@ -213,13 +216,27 @@ def test_long_chains_of_foreign_keys() -> None:
 def test_triggers() -> None:
     """A trigger makes a statement opaque when it waits for what the statement does; a moved row is deleted and
     inserted."""
-    inserting = facts(Relation(1, "app", "t", "r", events=INSERT))
+    inserting = facts(Relation(1, "app", "t", "r", triggers=(Trigger(INSERT, 22000),)))
     assert found(query(ADD, old(1, 1), target=1), inserting).opaque
     assert not found(query(CHANGE, old(1, 4), target=1), inserting).opaque
     moving = facts(
-        Relation(1, "app", "t", "p", descendants=(2,)), Relation(2, "app", "part", "r", ancestors=(1,), events=INSERT)
+        Relation(1, "app", "t", "p", descendants=(2,)),
+        Relation(2, "app", "part", "r", ancestors=(1,), triggers=(Trigger(INSERT, 22000),)),
     )
     assert found(query(CHANGE, old(1, 4), target=1), moving).opaque
+
+
+def test_what_triggers_call() -> None:
+    """A trigger's function and what its condition calls are called by the statement: one that hides is UNKNOWN."""
+    hides = Routine(22001, "app", "hides", "plpgsql", settings=("client_min_messages=error",))
+    for trigger, expected in (
+        (Trigger(INSERT, 22000), ["EXECUTE app.fires"]),
+        (Trigger(INSERT, 22001), ["EXECUTE app.hides", "UNKNOWN"]),
+        (Trigger(INSERT, 65, (2078,)), ["EXECUTE pg_catalog.set_config", "UNKNOWN"]),
+        (Trigger(DELETE, 22001), []),
+    ):
+        known = facts(Relation(1, "app", "t", "r", triggers=(trigger,)), routines=(hides,))
+        assert operations(query(ADD, old(1, 1), target=1), known) == ["INSERT app.t", *expected]
 
 
 def test_set_config() -> None:
