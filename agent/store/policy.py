@@ -110,12 +110,7 @@ def read(document: Document, content: bytes, warn: bool = False) -> Loaded | Non
     for entries in (keys.get("rules"), keys.get("masks")):
         _refuse_twice(entries)
     policy = Policy(sha256(content).hexdigest()[:16], rules, masks, cast(Literal["allow", "deny"], default))
-    warnings = _warnings(document, items, rules) if warn else []
-    if warn and masks:
-        noted = Document(document.file)
-        Value(noted, keys["masks"].node, "masks").problem("this version enforces no masks: nothing is hidden")
-        warnings += noted.problems
-    return Loaded(policy, warnings)
+    return Loaded(policy, _warnings(document, items, rules) + _warnings_of_masks(document, keys) if warn else [])
 
 
 def in_order(problems: Sequence[Problem]) -> list[Problem]:
@@ -164,6 +159,8 @@ def _mask(item: Value) -> Mask:
     keys = _mapping(item, MASK, ("name",))
     if not {"columns", "fields", "types", "patterns"} & keys.keys():
         item.problem("this masks nothing (expected one or more of columns, fields, types, patterns)")
+    pairs = item.node.value if isinstance(item.node, yaml.MappingNode) else []
+    null = any(_is_nothing(node) and _is_null(key, node) for key, node in pairs)
     types = _texts(keys["types"]) if "types" in keys else []
     for found in types:
         found.choice(VALUE_TYPES, "")
@@ -177,10 +174,15 @@ def _mask(item: Value) -> Mask:
         fields=tuple(found.written for found in _texts(keys["fields"])) if "fields" in keys else (),
         types=tuple(found.written for found in types),
         patterns=tuple(found.written for found in patterns),
-        replacement=cast(Any, keys["with"].choice(REPLACEMENTS, "redact") if "with" in keys else "redact"),
-        predicates=cast(Any, keys["predicates"].choice(DEFAULTS, "deny") if "predicates" in keys else "allow"),
+        replacement=cast(Any, "null" if null else _choice(keys, "with", REPLACEMENTS)),
+        predicates=cast(Any, _choice(keys, "predicates", DEFAULTS)),
         unless=_condition(keys["unless"]) if "unless" in keys else None,
     )
+
+
+def _choice(keys: dict[str, Value], name: str, choices: Sequence[str]) -> str:
+    """The word behind a key; the first of the choices where there is none."""
+    return keys[name].choice(choices, choices[0]) if name in keys else choices[0]
 
 
 def _mapping(value: Value, known: Sequence[str], required: Sequence[str] = ()) -> dict[str, Value]:
@@ -191,7 +193,16 @@ def _mapping(value: Value, known: Sequence[str], required: Sequence[str] = ()) -
 
 def _empty(value: Value) -> list[str]:
     pairs = value.node.value if isinstance(value.node, yaml.MappingNode) else []
-    return [str(key.value) for key, node in pairs if node.tag == "tag:yaml.org,2002:null"]
+    return [str(key.value) for key, node in pairs if _is_nothing(node)]
+
+
+def _is_nothing(node: yaml.Node) -> bool:
+    return node.tag == "tag:yaml.org,2002:null"
+
+
+def _is_null(key: yaml.Node, node: yaml.Node) -> bool:
+    """Whether these are `with: null`, which means the word."""
+    return bool(key.value == "with" and node.value == "null")
 
 
 def _refuse_nothing(value: Value, known: Sequence[str]) -> None:
@@ -199,7 +210,7 @@ def _refuse_nothing(value: Value, known: Sequence[str]) -> None:
     if not isinstance(value.node, yaml.MappingNode):
         return
     for key, node in value.node.value:
-        if isinstance(key, yaml.ScalarNode) and key.value in known and node.tag == "tag:yaml.org,2002:null":
+        if isinstance(key, yaml.ScalarNode) and key.value in known and _is_nothing(node) and not _is_null(key, node):
             Value(value.document, key, value.below(str(key.value))).problem(
                 "nothing stands here (write a value, or no key)"
             )
@@ -328,3 +339,14 @@ def _warn_of_pattern(pattern: Value, resources: tuple[str, ...]) -> None:
         pattern.problem(f"no operation has this verb (got {verb}, {said})")
     elif bare is not None:
         pattern.problem(f"without an object this matches nothing (got {bare}, did you mean {bare} *?)")
+
+
+def _warnings_of_masks(document: Document, keys: dict[str, Value]) -> list[Problem]:
+    noted = Document(document.file)
+    items = keys["masks"].items() if "masks" in keys and not document.problems else []
+    for item in items:
+        found = Value(noted, item.node, item.key).mapping(None)
+        for name in ("fields", "types", "patterns"):
+            if name in found:
+                found[name].problem("this version hides columns alone: it doesn't look into values")
+    return in_order(noted.problems)

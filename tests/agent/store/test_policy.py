@@ -61,11 +61,11 @@ def warnings(directory: Path, rules: str) -> list[str]:
 
 
 def test_whole_contract(tmp_path: Path) -> None:
-    """The policy.yaml of the contract is read whole, warned of the masks alone; its version is the file's hash."""
+    """The policy.yaml of the contract is read whole, warned of what isn't enforced; its version is the file's hash."""
     file = write(tmp_path, WHOLE)
     policy, noted = check(file)
-    assert [str(warning).partition("masks: ")[2] for warning in noted] == [
-        "this version enforces no masks: nothing is hidden"
+    assert [(each.key, each.message.partition(":")[0]) for each in noted] == [
+        (f"masks[0].{name}", "this version hides columns alone") for name in ("types", "patterns")
     ]
     assert policy == load(file)
     assert policy.version == hashlib.sha256(file.read_bytes()).hexdigest()[:16]
@@ -99,6 +99,14 @@ def test_nothing(tmp_path: Path, text: str) -> None:
     """A policy may have no rules."""
     policy = load(write(tmp_path, text))
     assert policy == Policy(policy.version)
+
+
+@pytest.mark.parametrize("written, expected", [("null", "null"), ('"null"', "null"), ("hash", "hash")])
+def test_null_is_a_word(tmp_path: Path, written: str, expected: str) -> None:
+    """`with: null` is what it says, quoted or not."""
+    (mask,) = load(write(tmp_path, f"version: 1\nmasks: [{{name: a, columns: a.b.c, with: {written}}}]\n")).masks
+    assert mask.replacement == expected
+    assert problems(tmp_path, "version: 1\nmasks: [{name: a, columns: a.b.c, with: }]\n")
 
 
 def test_every_problem_at_once(tmp_path: Path) -> None:
