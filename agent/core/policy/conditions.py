@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from cel_expr_python import cel
@@ -43,6 +44,14 @@ NAMES: Final[Mapping[str, Any]] = {
 
 OF_OPERATION: Final = frozenset(name for name in NAMES if name.startswith("operation."))
 """Names whose values an operation itself has."""
+
+_EMPTY: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(NAMES, ""),
+    "identity.groups": [],
+    "http.query": {},
+    "http.headers": {},
+    "now": datetime(1970, 1, 1, tzinfo=UTC),
+}
 
 _ENVIRONMENT: Final = cel.NewEnv(variables=dict(NAMES))
 _FAULT: Final = re.compile(r"^(?:[A-Z_]+: )?ERROR: <input>:(-?\d+):(-?\d+): (.*)$", re.MULTILINE)
@@ -92,6 +101,9 @@ class Condition:
             raise ConditionError(
                 [Fault(1, 1, f"the condition has no truth value (got {kind.name().lower()}, expected bool)")]
             )
+        said = _tried(compiled)
+        if said:
+            raise ConditionError([Fault(1, 1, said)])
         self._expression: Any = compiled
         self.text = text
         self.names: frozenset[str] = _used(compiled.serialize())
@@ -106,6 +118,16 @@ class Condition:
         except Exception:  # whatever a value can't be handed over for; who asks fails closed
             return None
         return value if isinstance(value, bool) else None
+
+
+def _tried(compiled: Any) -> str:
+    """What is wrong with the constants in it, as far as evaluating it with empty values tells; else ""."""
+    for where in (False, True):
+        said = str(compiled.eval(data={**_EMPTY, "operation.where": where}).value())
+        for sign in ("invalid regular expression", "Invalid timezone"):
+            if sign in said:
+                return said.partition(": ")[2].lower() if sign == "Invalid timezone" else said.partition(": ")[2]
+    return ""
 
 
 def _used(serialized: bytes) -> frozenset[str]:

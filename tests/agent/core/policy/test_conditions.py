@@ -63,6 +63,8 @@ def test_evaluating(text: str, expected: bool | None) -> None:
         ("identity.subject", [(1, 1, "the condition has no truth value (got string, expected bool)")]),
         ("1 +", [(1, 4, "the condition ends too soon")]),
         ("", [(1, 1, "the condition ends too soon")]),
+        ("statement.text.matches('a(')", [(1, 1, "invalid regular expression: missing ): a(")]),
+        ("operation.where && now.getHours('Mars') == 1", [(1, 1, "invalid timezone")]),
         ("a b", [(1, 3, "extraneous input 'b'")]),
     ],
 )
