@@ -41,6 +41,7 @@ SCHEMA = """
     CREATE DOMAIN shop.positive_int AS int CHECK (shop.positive(VALUE));
     CREATE TYPE shop.pair AS (a shop.positive_int, b int);
     CREATE TYPE shop.color AS ENUM ('red', 'green');
+    CREATE TABLE shop.numbered (id serial, n int);
     CREATE TABLE shop.painted (id int, shade shop.color);
     CREATE TABLE shop.triggered (id int);
     CREATE TRIGGER t BEFORE UPDATE ON shop.triggered FOR EACH ROW EXECUTE FUNCTION shop.fires();
@@ -233,6 +234,8 @@ OPAQUE = [
     *("insert into shop.defaulted default values", "insert into shop.domained (n) values (1)"),
     "select query_to_xml('select 1', true, false, '')",
     *("select table_to_xml('shop.users', true, false, '')", "select ts_stat('select 1')"),
+    "select domain_in('1', 'shop.positive_int'::regtype, -1)",
+    "select array_in('{1}', 'shop.positive_int'::regtype, -1)",
     "select cursor_to_xml('c', 1, true, false, '')",
     "merge into shop.triggered t using (values (1)) v(id) on t.id = v.id when matched then update set id = 1",
 ]
@@ -281,7 +284,11 @@ def test_constants_that_matter(shown: Shown) -> None:
         "select query_to_xml('a', $1, $2, '')",
     ):
         assert shown.found(statement).constants_matter, statement
-    assert not shown.found("select * from shop.plain where body = 'x' and id = 3").constants_matter
+    for statement in (
+        "select * from shop.plain where body = 'x' and id = 3",
+        "insert into shop.numbered (n) values (1)",
+    ):
+        assert not shown.found(statement).constants_matter, statement
 
 
 def test_json_by_a_users_cast(shown: Shown) -> None:
@@ -323,6 +330,18 @@ def test_queries_within_utility_statements(shown: Shown, server: Server) -> None
     assert (set(map(str, found.operations)), found.opaque) == (
         ({"EXECUTE shop.work"}, True) if expected else (set(), False)
     )
+
+
+def test_types_of_json(shown: Shown, server: Server) -> None:
+    """What SQL's JSON functions return is made by what users have written for its type."""
+    if server.binaries.major < 17:
+        pytest.skip("there are none before PostgreSQL 17")
+    for statement in (
+        "select json_value('1', '$' returning shop.positive_int)",
+        "select * from json_table('[1]', '$[*]' columns (a shop.positive_int path '$'))",
+    ):
+        assert shown.operations(statement) == {"EXECUTE shop.positive"}
+    assert shown.found("select pg_input_is_valid('1', 'shop.positive_int')").opaque
 
 
 def test_trees_of_raw_statements(shown: Shown) -> None:

@@ -57,8 +57,7 @@ class Shown:
         return {f"{one}{'' if one.where else ' !'}" for one in self.found(statement).operations}
 
     def ask(self, wanted: Wanted) -> None:
-        question = self.facts.question(wanted)
-        rows = self.connection.execute(question.encode(), prepare=False).fetchall() if question else []
+        rows = self.connection.execute(self.facts.question(wanted).encode(), prepare=False).fetchall()
         self.facts.learn(rows, wanted)
 
     def close(self) -> None:

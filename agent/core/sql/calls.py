@@ -7,7 +7,7 @@ from typing import Final
 
 from agent.core.sql.facts import Facts
 from agent.core.sql.nodes import Node
-from agent.core.sql.routines import FIRST_USER, SETTING, setting_effect
+from agent.core.sql.routines import CONSTANT, FIRST_USER, SETTING, setting_effect
 from agent.core.sql.touched import Touched
 
 _CALLED: Final = re.compile(r"(?:funcid|fnoid|tsmhandler|InRangeFunc) (\d{1,10})\b")
@@ -15,6 +15,8 @@ _MADE: Final = re.compile(r"(?:result|param)type (\d{5,10})\b")
 _NAME_TYPES: Final = "24|2202|2203|2204|2205|2206|4089|4096"
 """regproc, regprocedure, regoper, regoperator, regclass, regtype, regnamespace, regrole."""
 _CONSTANT: Final = re.compile(rf":consttype (?:({_NAME_TYPES})|(\d{{5,10}})) ")
+_NOT_WRITTEN: Final = ":location -1"
+"""Of what a default, a view or a rule has brought in: no constant of the statement's own."""
 _TEXT: Final = ("25", "1043")
 
 
@@ -41,11 +43,15 @@ class Calls:
         if node.name in ("RANGETBLFUNCTION", "TABLEFUNC"):
             for number in [*node.numbers("funccoltypes"), *node.numbers("coltypes")]:
                 self._made(number)
+        elif node.name == "JSONRETURNING":
+            self._made(node.number("typid"))
         elif node.name == "JSONCONSTRUCTOREXPR":
             self._touched.json()
 
     def _called(self, oid: int, node: Node) -> None:
         effect = self._touched.call(oid)
+        if effect & CONSTANT and _NOT_WRITTEN not in node.plain:
+            self._touched.constants = True
         if effect & SETTING:
             name = _first_text(node)
             self._touched.changes(effect, None if name is None else setting_effect(name))
@@ -55,7 +61,7 @@ class Calls:
         if found is None:
             return
         if found[1] is not None:
-            self._touched.constants = True
+            self._touched.constants = self._touched.constants or _NOT_WRITTEN not in plain
         else:
             self._made(int(found[2]))
 

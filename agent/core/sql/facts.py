@@ -56,14 +56,14 @@ class Facts:
         return Wanted(relations, routines, names) if relations or routines or names else None
 
     def question(self, wanted: Wanted) -> str:
-        """One SELECT for all of it, whose rows `learn` takes; empty when nothing in it can be asked."""
+        """One SELECT for all of it, whose rows `learn` takes."""
         asked: list[str] = []
         if wanted.relations:
             asked.append(questions.about_relations(wanted.relations))
         if wanted.routines:
             asked.append(questions.about_routines(wanted.routines))
         asked += [questions.about_name(*name) for name in sorted(wanted.names) if questions.askable(*name)]
-        return " UNION ALL ".join(f"({one})" for one in asked)
+        return " UNION ALL ".join(f"({one})" for one in asked) if asked else questions.NOTHING
 
     def learn(self, rows: list[Row], wanted: Wanted) -> None:
         """Keeps the answer to `question(wanted)`. Raises ValueError when it isn't one."""

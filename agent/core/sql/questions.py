@@ -29,11 +29,10 @@ def _sql(text: str) -> str:
     return text.replace("@", "pg_catalog.")
 
 
-def _text(expression: str) -> str:
-    return f"CAST({expression} AS @text)"
-
-
 _NULL: Final = "CAST(NULL AS @text)"
+NOTHING: Final = _sql("SELECT " + ", ".join([_NULL] * 8) + " WHERE false")
+"""What is asked when nothing can be."""
+
 _INHERITED: Final = (
     "(WITH RECURSIVE w(o) AS (SELECT i.{to} FROM @pg_inherits i WHERE i.{of} == c.oid"
     " UNION SELECT i.{to} FROM w JOIN @pg_inherits i ON i.{of} == w.o)"

@@ -58,6 +58,16 @@ RUNS_TEXT: Final = frozenset(
 )
 """Builtins that run a statement they are given, or read tables that an argument names."""
 
+RUNS_CHECKS: Final = frozenset(
+    (
+        "domain_in domain_recv array_in array_recv record_in record_recv range_in range_recv multirange_in "
+        "multirange_recv pg_input_is_valid pg_input_error_info brin_summarize_new_values brin_summarize_range "
+        "pg_restore_attribute_stats"
+    ).split()
+)
+"""Builtins that make values of a type, or compute an index, that an argument names: what users have written for it
+runs. Casts don't call them by name."""
+
 BY_ARGUMENT: Final = frozenset(
     "nextval currval setval set_config lo_import lo_export pg_notify ts_rewrite current_setting".split()
 )
@@ -205,7 +215,7 @@ def _builtin(routine: Routine) -> int:
     found = CONSTANT if name in BY_ARGUMENT else 0
     if name in MAKES_JSON:
         return JSON
-    if name in RUNS_TEXT:
+    if name in RUNS_TEXT or name in RUNS_CHECKS:
         return MORE | CODE | CONSTANT
     if name == "ts_rewrite" and routine.volatility != "v":
         return 0

@@ -6,8 +6,8 @@ from typing import Final
 
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted
-from agent.core.sql.relations import CASCADE, DELETE, INSERT, UPDATE, Key, Relation, Trigger
-from agent.core.sql.routines import CODE, CONSTANT, JSON, MORE, SETTING, UNCLEAR
+from agent.core.sql.relations import CASCADE, DELETE, INSERT, UPDATE, Key, Relation
+from agent.core.sql.routines import CODE, JSON, MORE, SETTING, UNCLEAR
 from schemas.operation import Operation
 
 INSERTS: Final = 1
@@ -94,23 +94,25 @@ class Touched:
         fired = INSERT | UPDATE | DELETE if relation.kind == "p" and events & UPDATE else events  # rows may move
         known = frozenset((key.relation, key.event) for key in relation.keys)
         for one in [relation, *below]:
-            for trigger in one.triggers:
-                if trigger.events & fired:
-                    self._fires(trigger)
+            self.fires(one, fired)
             if events & (INSERT | UPDATE):
                 for oid in one.code:
                     self.inner(oid)
             for key in one.keys:
                 if one is not relation and (key.relation, key.event) in known:
                     continue  # a partition's share of its parent's
-                if not key.event & events or (key.event == UPDATE and not self._reaches(one, key, columns)):
+                changed = columns if one is relation else frozenset()  # a child's columns have other numbers
+                if not key.event & events or (key.event == UPDATE and not self._reaches(one, key, changed)):
                     continue
                 self._acts(key, updates if key.event == UPDATE else deletes)
 
-    def _fires(self, trigger: Trigger) -> None:
-        self.inner(trigger.function)
-        for oid in trigger.calls:
-            self.inner(oid)
+    def fires(self, relation: Relation, events: int) -> None:
+        """The triggers that wait for any of these events: their functions are called, and those in their WHEN."""
+        for trigger in relation.triggers:
+            if trigger.events & events:
+                self.inner(trigger.function)
+                for oid in trigger.calls:
+                    self.inner(oid)
 
     def _reaches(self, relation: Relation, key: Key, columns: frozenset[int]) -> bool:
         """Whether an update may change what a foreign key refers to."""
@@ -154,8 +156,6 @@ class Touched:
                 self.inner(component)
         if effect & CODE:
             self.opaque = True
-        if effect & CONSTANT:
-            self.constants = True
         if effect & UNCLEAR:
             self.unknown()
         if effect & JSON:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agent.core.sql.facts import Facts, Row
 from agent.core.sql.found import Wanted
 from agent.core.sql.naming import literal, parts, quoted
-from agent.core.sql.questions import KINDS
+from agent.core.sql.questions import KINDS, NOTHING
 from agent.core.sql.relations import CASCADE, DELETE, SET, UPDATE, Key, Relation, Trigger
 from agent.core.sql.routines import CODE, MORE, Routine
 
@@ -108,7 +108,7 @@ def test_names_that_cannot_be() -> None:
     """What is no name, or of no kind, isn't asked, and known not to be."""
     facts = Facts()
     impossible = Wanted(names=frozenset((("relation", "a b"), ("relation", ""), ("type_code", "x"), ("no kind", "a"))))
-    assert facts.question(impossible) == ""
+    assert facts.question(impossible) == NOTHING
     facts.learn([], impossible)
     assert facts.missing(impossible) is None
 
