@@ -324,7 +324,7 @@ def _warnings(document: Document, items: list[Value], rules: tuple[Rule, ...]) -
             value = Value(noted, item.node, item.key)
             value.problem(f"the rule {rule.name} never decides: what it matches is matched by {before} before")
         match = Value(Document(document.file), item.node, item.key).mapping(None).get("match")
-        for pattern in _texts(match) if match else []:
+        for pattern in [each for each in _texts(match) if not fault(each.written)] if match else []:
             _warn_of_pattern(Value(noted, pattern.node, pattern.key), rule.on)
     return in_order(noted.problems)
 

@@ -190,7 +190,7 @@ def test_explain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert run([*base, *names, "table"]) == 0
     out, err = capsys.readouterr()
-    assert "it matches DELETE app.users, TRUNCATE *" in out
+    assert "it matches only DELETE app.users, TRUNCATE *" in out
     assert err == "deny by keep-users for DELETE app.users: Never.\n"
     assert run([*base, "--operation", "DROP TABLE app.x", "--group", "staff"]) == 0
     assert (

@@ -58,7 +58,7 @@ def _against(
         return f"it is about members of {members}, and {identity.subject} is in {_listed(identity.groups)}"
     unknown = operation.verb == UNKNOWN and compiled.forbids
     if not compiled.names(operation) and not unknown:
-        return f"it matches {_listed(rule.match)}"
+        return f"it matches only {_listed(rule.match)}"
     held = compiled.held(operation, values)
     if compiled.unless_undecided(held):
         return None

@@ -41,7 +41,7 @@ def test_rule_by_rule() -> None:
         ("others", False, "it is about members of dba, and ann is in staff"),
         ("bots", False, "it is about what bot-* does for others, and here acts nobody"),
         ("bob", False, "it is about bob, and this is ann"),
-        ("reads", False, "it matches SELECT *"),
+        ("reads", False, "it matches only SELECT *"),
         ("rows", False, "its condition does not hold: !operation.where"),
         ("users", True, "it matches"),
     ]
