@@ -263,7 +263,7 @@ def test_who_and_approve(agent: AgentProcess) -> None:
         assert "not-for-guests" in str(refused(guest, "INSERT INTO ledger SELECT 1 WHERE false").message_primary)
         said = refused(staff, "GRANT SELECT ON people TO public")
         assert "ask-first" in str(said.message_primary)
-        assert "approv" in f"{said.message_primary} {said.message_detail} {said.message_hint}".lower()
+        assert "consent" in str(said.message_primary)
 
 
 def _guest(agent: AgentProcess) -> str:
@@ -288,20 +288,43 @@ LIKE_DROPS = [
 ]
 
 
-@pytest.mark.parametrize("mode", ["simple", "extended", "in code"])
-def test_every_kind_of_drop(agent: AgentProcess, mode: str) -> None:
+@pytest.mark.parametrize("extended", [False, True], ids=["simple", "extended"])
+def test_every_kind_of_drop(agent: AgentProcess, extended: bool) -> None:
     """DROP * means everything that DROP can be said of, whether it exists or not, and columns."""
     allowed = []
     with connect(agent.endpoint("app")) as wire:
         for statement in [*(f"DROP {what}" for what in DROPS), *LIKE_DROPS]:
-            if mode == "extended":
-                wire.send(steps(statement) + SYNC)
-            else:
-                wire.send(query(statement if mode == "simple" else f"DO $$ BEGIN {statement}; END $$"))
+            wire.send(steps(statement) + SYNC if extended else query(statement))
             errors = [each.fields for each in wire.until() if each.type == "E"]
             if not errors or errors[0]["C"] != "42501" or "no-drop" not in errors[0]["M"]:
                 allowed.append((statement, errors))
     assert allowed == []
+
+
+MADE = {
+    "TABLE mine": "TABLE mine (a int)",
+    "VIEW mine": "VIEW mine AS SELECT 1",
+    "MATERIALIZED VIEW mine": "MATERIALIZED VIEW mine AS SELECT 1",
+    "SEQUENCE mine": "SEQUENCE mine",
+    "TYPE mine": "TYPE mine AS (a int)",
+    "DOMAIN mine": "DOMAIN mine AS int",
+    "SCHEMA mine": "SCHEMA mine",
+    "FUNCTION mine": "FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "PROCEDURE mine": "PROCEDURE mine() LANGUAGE sql AS 'SELECT 1'",
+    "AGGREGATE mine(int)": "AGGREGATE mine(int) (SFUNC = int4pl, STYPE = int)",
+    "OPERATOR @@@ (int, int)": "OPERATOR @@@ (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl)",
+    "COLLATION mine": 'COLLATION mine FROM "C"',
+    "TEXT SEARCH CONFIGURATION mine": "TEXT SEARCH CONFIGURATION mine (COPY = simple)",
+}
+
+
+@pytest.mark.parametrize("what", list(MADE))
+def test_drop_in_code(agent: AgentProcess, what: str) -> None:
+    """What code makes, code may not drop either; it is as if it had not been made."""
+    with psycopg.connect(agent.endpoint("app").dsn(), autocommit=True) as connection:
+        for _ in range(2):
+            said = refused(connection, f"DO $code$ BEGIN CREATE {MADE[what]}; DROP {what}; END $code$")
+            assert "no-drop" in str(said.message_primary)
 
 
 def ended(agent: AgentProcess, name: str) -> list[dict[str, Any]]:
