@@ -72,12 +72,18 @@ class Masked:
             [one.mask.name for one in masks if one.mask.types or one.mask.patterns or one.mask.fields]
         )
 
-    def hides(self, columns: tuple[str, ...]) -> tuple[str, str] | None:
-        """The first of the columns, `schema.table.column`, that is hidden: the mask's name, and the column."""
+    def hides(self, columns: tuple[str, ...], compared: tuple[str, ...] = ()) -> tuple[str, str] | None:
+        """The first of the columns, `schema.table.column`, that is hidden: the mask's name, and the column. Rows may be
+        chosen, joined, grouped and sorted by those in `compared` unless the mask denies its columns in predicates."""
+        return self._first(columns, False) or self._first(compared, True)
+
+    def _first(self, columns: tuple[str, ...], compared: bool) -> tuple[str, str] | None:
         for column in columns:
             for one in self._masks:
                 globs = one.columns
-                if globs is not None and (column == _ANY or globs.matches(column)):
+                if globs is None or (compared and one.mask.predicates == "allow"):
+                    continue
+                if column == _ANY or globs.matches(column):
                     return one.mask.name, column
         return None
 

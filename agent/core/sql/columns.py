@@ -19,35 +19,35 @@ from agent.core.sql.facts import Facts
 from agent.core.sql.found import Wanted
 from agent.core.sql.nodes import Node, TreeError, read
 from agent.core.sql.scopes import Scope, is_sorted, view_of
-from agent.core.sql.sources import UNKNOWN_COLUMN, Sources
-from agent.core.sql.terms import bare, counted_column, does_more, is_row, names_row
+from agent.core.sql.sources import COMPARED, COMPUTED, COUNTED, SHOWN, UNKNOWN_COLUMN, Sources, Used
+from agent.core.sql.terms import bare, compares, counted_column, does_more, is_row, names_row
 
-__all__ = ["UNKNOWN_COLUMN", "of_table", "used"]
+__all__ = ["UNKNOWN_COLUMN", "Used", "of_table", "used", "uses"]
 
 _VAR: Final = re.compile(r":varno (\d+) :varattno (-?\d+) .*?:varlevelsup (\d+)")
 _EXISTS: Final = "0"
 
-_CONDITIONS: Final = (
-    "havingQual",
-    "limitOffset",
-    "limitCount",
-    "windowClause",
-    "withCheckOptions",
-    "mergeJoinCondition",
-)
+_CONDITIONS: Final = ("havingQual", "withCheckOptions", "mergeJoinCondition")
+_BOUNDS: Final = ("limitOffset", "limitCount", "windowClause")
 _OF_CONFLICT: Final = ("arbiterElems", "arbiterWhere", "onConflictWhere")
 
 
 def used(trees: list[Node], facts: Facts) -> tuple[str, ...] | Wanted:
     """The columns, `schema.table.column`, that one statement lets something out of, or the facts that are missing to
     tell. UNKNOWN_COLUMN is among them where it may be any."""
+    found = uses(trees, facts)
+    return found.columns if isinstance(found, Used) else found
+
+
+def uses(trees: list[Node], facts: Facts) -> Used | Wanted:
+    """The same, those apart by which rows are only chosen, joined, grouped or sorted."""
     walk = _Walk(facts)
     for tree in trees:
         walk.statement(tree)
     return walk.found()
 
 
-def of_table(oid: int, names: tuple[str, ...], facts: Facts) -> tuple[str, ...] | Wanted:
+def of_table(oid: int, names: tuple[str, ...], facts: Facts) -> Used | Wanted:
     """The same of reading these columns of a table, all of them when there are none: COPY table TO."""
     sources = Sources(facts)
     if sources.relation(oid) is not None:
@@ -56,22 +56,22 @@ def of_table(oid: int, names: tuple[str, ...], facts: Facts) -> tuple[str, ...] 
 
 
 class _Walk:
-    """What is still to be looked at: expressions, with the query that they stand in and whether only their being null
-    is looked at; and queries that are run."""
+    """What is still to be looked at: expressions, with the query that they stand in and what is done with their value;
+    and queries that are run."""
 
     def __init__(self, facts: Facts) -> None:
         self._sources = Sources(facts)
-        self._expressions: list[tuple[object, Scope, bool]] = []
+        self._expressions: list[tuple[object, Scope, int]] = []
         self._queries: list[Scope] = []
         self._definitions: dict[tuple[int, bool], Scope] = {}
 
-    def found(self) -> tuple[str, ...] | Wanted:
+    def found(self) -> Used | Wanted:
         while self._expressions or self._queries:
             while self._queries:
                 self._run(self._queries.pop())
             if self._expressions:
-                value, scope, counted = self._expressions.pop()
-                self._expression(value, scope, counted)
+                value, scope, use = self._expressions.pop()
+                self._expression(value, scope, use)
         return self._sources.found()
 
     def statement(self, tree: Node) -> None:
@@ -98,9 +98,11 @@ class _Walk:
         scope.reached = True
         within = scope.query.within
         for field in _CONDITIONS:
+            self._look(within.get(field), scope, COMPARED)
+        for field in _BOUNDS:
             self._look(within.get(field), scope)
         for entry in scope.entries:
-            self._look(entry.within.get("securityQuals"), scope)
+            self._look(entry.within.get("securityQuals"), scope, COMPARED)
         self._joined(scope)
         for leaf in scope.leaves():
             self._enter(scope, leaf)
@@ -123,7 +125,7 @@ class _Walk:
                 if at.name == "RANGETBLREF":
                     self._enter(scope, at.number("rtindex"))
                 else:
-                    self._look(at.within.get("quals"), scope)
+                    self._look(at.within.get("quals"), scope, COMPARED)
                     waiting += [at.within.get("fromlist"), at.within.get("larg"), at.within.get("rarg")]
 
     def _enter(self, scope: Scope, number: int) -> None:
@@ -154,12 +156,12 @@ class _Walk:
         query = scope.query
         self._assigned(query.nodes("targetList"), scope)
         for action in query.nodes("mergeActionList"):
-            self._look(action.within.get("qual"), scope)
+            self._look(action.within.get("qual"), scope, COMPARED)
             self._assigned(action.nodes("targetList"), scope)
         conflict = query.node("onConflict")
         if conflict is not None:
             for field in _OF_CONFLICT:
-                self._look(conflict.within.get(field), scope)
+                self._look(conflict.within.get(field), scope, COMPARED)
             self._assigned(conflict.nodes("onConflictSet"), scope)
 
     def _assigned(self, targets: list[Node], scope: Scope) -> None:
@@ -189,13 +191,13 @@ class _Walk:
         volatile = False
         for number, target in targets.items():
             if all_compared or (is_sorted(target) and scope.command == scopes.SELECT):
-                self._output(scope, number, False)
-            elif not scope.strict and self._more(target):
+                self._output(scope, number, COMPARED)
+            if not scope.strict and self._more(target):
                 volatile = True
-                self._output(scope, number, True)
+                self._output(scope, number, COMPUTED)
         if scope.strict or (scope.inlined and (volatile or self._more(scope.query))):
             for number in targets:
-                self._output(scope, number, True)
+                self._output(scope, number, COMPUTED)
 
     def _more(self, part: Node) -> bool:
         """Whether it does more than compute one value, or nobody knows yet."""
@@ -204,11 +206,11 @@ class _Walk:
 
     # What is put out
 
-    def _all(self, scope: Scope) -> None:
-        for number in scope.targets():
-            self._output(scope, number, False)
+    def _all(self, scope: Scope, use: int = SHOWN) -> None:
+        for number in scope.columns():
+            self._output(scope, number, use)
 
-    def _output(self, scope: Scope, number: int, counted: bool) -> None:
+    def _output(self, scope: Scope, number: int, use: int) -> None:
         """A column that a query puts out."""
         target = scope.targets().get(number)
         value = None if target is None else target.node("expr")
@@ -216,56 +218,56 @@ class _Walk:
             self._sources.unknown()
             return
         value = bare(value)
-        if value.name != "VAR":
-            counted = False
-        if (number, counted) in scope.used:
+        if value.name != "VAR" and use == COUNTED:
+            use = SHOWN
+        if (number, use) in scope.used:
             return
-        scope.used.add((number, counted))
+        scope.used.add((number, use))
         if scope.operations is None:
-            self._expressions.append((value, scope, counted))
+            self._expressions.append((value, scope, use))
             return
         for leaf in scope.leaves():
-            self._column(scope, leaf, number, counted)
+            self._column(scope, leaf, number, use)
 
-    def _column(self, scope: Scope, of: int, number: int, counted: bool) -> None:
+    def _column(self, scope: Scope, of: int, number: int, use: int) -> None:
         """A column of an entry of a query's range table; the whole row when the number is 0."""
-        if (of, number, counted) in scope.seen or (of == scope.excluded and of != 0) or number < 0:
+        if (of, number, use) in scope.seen or (of == scope.excluded and of != 0) or number < 0:
             return
-        scope.seen.add((of, number, counted))
+        scope.seen.add((of, number, use))
         entry = scope.entry(of)
         kind = "" if entry is None else entry.token("rtekind")
         if entry is None:
             self._sources.unknown()
         elif kind in (scopes.RELATION, scopes.TRANSITION):
-            self._of_relation(entry, number, counted, scope.derived)
+            self._of_relation(entry, number, use, scope.derived)
         elif kind == scopes.SUBQUERY:
             for below in self._below(scope, of, entry):
-                self._outputs(below, number, counted)
-                self._named(view_of(entry, below.query), number, counted)
+                self._outputs(below, number, use)
+                self._named(view_of(entry, below.query), number, use)
         elif kind == scopes.CTE:
             named = scope.named(entry)
             if named is None:
                 self._sources.unknown()
             else:
-                self._outputs(named, number, counted)
+                self._outputs(named, number, use)
         elif kind == scopes.JOIN or kind == scopes.GROUP:
             values = entry.within.get("joinaliasvars" if kind == scopes.JOIN else "groupexprs")
             items = values if isinstance(values, list) else []
             if number > len(items):
                 self._sources.unknown()
             for item in items[number - 1 : number] if number else items:
-                self._expressions.append((item, scope, counted))
+                self._expressions.append((item, scope, use))
         elif kind in scopes.COMPUTED:
             if scope.derived:
                 self._look(entry.within.get(scopes.COMPUTED[kind]), scope)
         elif kind != scopes.NOTHING:
             self._sources.unknown()
 
-    def _outputs(self, scope: Scope, number: int, counted: bool) -> None:
+    def _outputs(self, scope: Scope, number: int, use: int) -> None:
         for one in [number] if number else scope.columns():
-            self._output(scope, one, counted)
+            self._output(scope, one, use)
 
-    def _of_relation(self, entry: Node, number: int, counted: bool, derived: bool) -> None:
+    def _of_relation(self, entry: Node, number: int, use: int, derived: bool) -> None:
         """A column of a table, or of a view that the tree doesn't expand."""
         oid = entry.number("relid")
         relation = self._sources.relation(oid)
@@ -273,19 +275,19 @@ class _Walk:
             return
         if relation.kind in ("v", "m"):
             for scope in self._definition(oid, derived or relation.kind == "m"):
-                self._outputs(scope, number, counted)
-            self._named(oid, number, counted)
+                self._outputs(scope, number, use)
+            self._named(oid, number, use)
         elif number:
-            self._sources.column(oid, number, entry.true("inh"), counted)
-        elif not counted:
+            self._sources.column(oid, number, entry.true("inh"), use)
+        elif use <= COMPARED:
             for one in self._sources.numbers(oid):
-                self._sources.column(oid, one, entry.true("inh"))
+                self._sources.column(oid, one, entry.true("inh"), use)
 
-    def _named(self, view: int, number: int, counted: bool) -> None:
+    def _named(self, view: int, number: int, use: int) -> None:
         """A view's column, by its own name."""
-        if view and not counted:
+        if view and use <= COMPARED:
             for one in [number] if number else self._sources.numbers(view):
-                self._sources.column(view, one, False)
+                self._sources.column(view, one, False, use)
 
     def _definition(self, oid: int, derived: bool) -> list[Scope]:
         """The query that defines a view; none when it has to be asked for."""
@@ -315,54 +317,60 @@ class _Walk:
 
     # Expressions
 
-    def _look(self, value: object, scope: Scope) -> None:
-        """Everything in it is used."""
+    def _look(self, value: object, scope: Scope, use: int = SHOWN) -> None:
         if value is not None:
-            self._expressions.append((value, scope, False))
+            self._expressions.append((value, scope, use))
 
-    def _expression(self, value: object, scope: Scope, counted: bool) -> None:
+    def _expression(self, value: object, scope: Scope, use: int) -> None:
         if isinstance(value, list):
             for item in value:
-                self._look(item, scope)
+                self._look(item, scope, use)
             return
         if not isinstance(value, Node):
             return
         name = value.name
         if name == "VAR":
-            self._var(value, scope, 0, counted)
+            self._var(value, scope, 0, use)
         elif name == "RELABELTYPE":
-            self._expressions.append((value.within.get("arg"), scope, counted))
+            self._look(value.within.get("arg"), scope, use)
         elif name == "SUBLINK":
-            self._look(value.within.get("testexpr"), scope)
-            query = value.node("subselect")
-            if query is not None:
-                self._sublink(Scope(query, scope, False, True), value.token("subLinkType") == _EXISTS)
+            self._sublink(value, scope, use)
         elif name == "QUERY":
-            self._sublink(Scope(value, scope, False, True), False)
+            below = scope.within(value)
+            self._queries.append(below)
+            self._all(below, use)
         elif name == "NULLTEST":
-            self._expressions.append((value.within.get("arg"), scope, True))
+            arg = value.node("arg")
+            if arg is not None:
+                self._look(arg, scope, COUNTED if bare(arg).name == "VAR" else use)
         elif name == "FIELDSELECT" and is_row(value.node("arg")):
             row = value.node("arg")
             if row is not None:
-                self._var(row, scope, value.number("fieldnum"), False)
-        else:
+                self._var(row, scope, value.number("fieldnum"), use)
+        elif name != "GROUPINGFUNC":
             argument = counted_column(value)
             if argument is not None:
-                self._expressions.append((argument, scope, True))
+                self._look(argument, scope, COUNTED)
                 return
+            below_it = use if use != COUNTED and compares(value) else SHOWN
             for within in value.within.values():
-                self._look(within, scope)
+                self._look(within, scope, below_it)
 
-    def _sublink(self, scope: Scope, exists: bool) -> None:
-        self._queries.append(scope)
-        if not exists:
-            self._all(scope)
+    def _sublink(self, link: Node, scope: Scope, use: int) -> None:
+        use = SHOWN if use == COUNTED else use
+        self._look(link.within.get("testexpr"), scope, use)
+        query = link.node("subselect")
+        if query is not None:
+            below = scope.within(query)
+            self._queries.append(below)
+            if link.token("subLinkType") != _EXISTS:
+                self._all(below, use)
 
-    def _var(self, var: Node, scope: Scope, field: int, counted: bool) -> None:
+    def _var(self, var: Node, scope: Scope, field: int, use: int) -> None:
         """A column; of a whole row, the field if it isn't 0."""
         found = _VAR.search(var.plain)
         outer = None if found is None else scope.up(int(found[3]))
         if found is None or outer is None:
             self._sources.unknown()
         else:
-            self._column(outer, int(found[1]), field or int(found[2]), counted)
+            self._column(outer, int(found[1]), field or int(found[2]), use)

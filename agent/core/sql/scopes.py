@@ -50,14 +50,15 @@ class Scope:
         """A WITH query that is run as a sub-select would be, unless it calls volatile functions."""
         self.entries: list[Node] = query.nodes("rtable")
         self.reached = False
-        self.seen: set[tuple[int, int, bool]] = set()
-        self.used: set[tuple[int, bool]] = set()
+        self.seen: set[tuple[int, int, int]] = set()
+        self.used: set[tuple[int, int]] = set()
         conflict = query.node("onConflict")
         self.excluded: int = 0 if conflict is None else conflict.number("exclRelIndex")
         """The entry that stands for the rows an INSERT was refused for; 0 when there is none."""
         self._targets: dict[int, Node] | None = None
         self._below: dict[int, Scope] = {}
         self._named: dict[str, Scope] = {}
+        self._within: dict[int, Scope] = {}
 
     def up(self, levels: int) -> Scope | None:
         """The query that so many levels further out contains this one."""
@@ -117,6 +118,14 @@ class Scope:
         if scope is None:
             scope = Scope(query, self, self.derived, self.operations is not None)
             self._below[number] = scope
+        return scope
+
+    def within(self, query: Node) -> Scope:
+        """A sub-select in one of its expressions."""
+        scope = self._within.get(id(query))
+        if scope is None:
+            scope = Scope(query, self, False, True)
+            self._within[id(query)] = scope
         return scope
 
     def named(self, entry: Node) -> Scope | None:

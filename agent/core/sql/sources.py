@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from msgspec import Struct
+
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Wanted
 from agent.core.sql.nodes import TreeError, read
@@ -18,9 +20,27 @@ from agent.core.sql.relations import Relation
 UNKNOWN_COLUMN: Final = "*"
 """Among columns: perhaps any column at all."""
 
+SHOWN: Final = 0
+COMPARED: Final = 1
+COUNTED: Final = 2
+COMPUTED: Final = 3
+"""What is done with a value. SHOWN: anything. COMPARED: rows are chosen, put together or put in order by it, and
+nothing else. COUNTED: only whether it is null matters. COMPUTED: nothing, once it is computed."""
+
 _COLUMN: Final = re.compile(r":varattno (-?\d+) ")
 _SAMPLES: Final = re.compile(r"pg_catalog\.(pg_statistic\.stavalues|pg_statistic_ext_data\.(stxdmcv|stxdexpr))")
 """Columns of the catalog that hold values of other tables' columns, for the planner."""
+
+
+class Used(Struct, frozen=True):
+    """Columns, each in the order of the alphabet; one that is both shown and compared is among those shown."""
+
+    shown: tuple[str, ...] = ()
+    compared: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(sorted({*self.shown, *self.compared}))
 
 
 class Sources:
@@ -28,20 +48,20 @@ class Sources:
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
-        self._names: dict[str, None] = {}
+        self._names: dict[str, int] = {}
         self._relations: set[int] = set()
         self._routines: set[int] = set()
         self._asked: set[tuple[str, str]] = set()
         self._columns: dict[int, dict[int, tuple[str, str | None]]] = {}
 
-    def found(self) -> tuple[str, ...] | Wanted:
-        """The columns, in the order of the alphabet."""
+    def found(self) -> Used | Wanted:
         if self._relations or self._routines or self._asked:
             return Wanted(frozenset(self._relations), frozenset(self._routines), frozenset(self._asked))
-        return tuple(sorted(self._names))
+        shown = sorted([name for name in self._names if self._names[name] == SHOWN])
+        return Used(tuple(shown), tuple(sorted([name for name in self._names if self._names[name] == COMPARED])))
 
     def unknown(self) -> None:
-        self._names[UNKNOWN_COLUMN] = None
+        self._names[UNKNOWN_COLUMN] = SHOWN
 
     def relation(self, oid: int) -> Relation | None:
         """None when it has to be asked for, or is gone since: then its columns count as unknown."""
@@ -81,9 +101,8 @@ class Sources:
         columns = self._of(oid)
         return [] if columns is None else list(columns)
 
-    def column(self, oid: int, number: int, children: bool, counted: bool = False) -> None:
-        """A column of which something is let out; `children`, if those of the table are read with it. When it is only
-        `counted` which rows have a value, that is nothing but for a generated column."""
+    def column(self, oid: int, number: int, children: bool, use: int = SHOWN) -> None:
+        """A column that is used; `children`, if those of the table are read with it."""
         relation = self.relation(oid)
         columns = self._of(oid)
         if relation is None or columns is None:
@@ -92,12 +111,12 @@ class Sources:
             self.unknown()
             return
         name, generated = columns[number]
-        if generated is not None:
+        if generated is not None and use != COMPUTED:
             for other in self._inputs(generated):
                 if other in columns:
-                    self._name(relation, columns[other][0], children)
-        if not counted:
-            self._name(relation, name, children)
+                    self._name(relation, columns[other][0], children, COMPARED if use == COMPARED else SHOWN)
+        if use <= COMPARED:
+            self._name(relation, name, children, use)
 
     def named(self, oid: int, names: tuple[str, ...], children: bool) -> None:
         """Columns of a relation by their names; all of them when there are none."""
@@ -111,22 +130,25 @@ class Sources:
             else:
                 self.unknown()
 
-    def _name(self, relation: Relation, name: str, children: bool) -> None:
+    def _name(self, relation: Relation, name: str, children: bool, use: int) -> None:
         full = f"{relation.object}.{name}"
-        if full in self._names and not children:
+        if self._names.get(full, COUNTED) <= use and not children:
             return
-        self._names[full] = None
+        self._keep(full, use)
         if relation.schema.startswith("pg_toast") or _SAMPLES.match(full) is not None:
             self.unknown()
         for oid in relation.ancestors:
             parent, columns = self.relation(oid), self._of(oid)
             if parent is not None and columns is not None and any(columns[number][0] == name for number in columns):
-                self._names[f"{parent.object}.{name}"] = None
+                self._keep(f"{parent.object}.{name}", use)
         if children or relation.kind == "p":
             for oid in relation.descendants:
                 child = self.relation(oid)
                 if child is not None:
-                    self._names[f"{child.object}.{name}"] = None
+                    self._keep(f"{child.object}.{name}", use)
+
+    def _keep(self, full: str, use: int) -> None:
+        self._names[full] = min(use, self._names.get(full, use))
 
     def _inputs(self, expression: str) -> list[int]:
         """The columns of its own table that a generated column's expression is made of."""

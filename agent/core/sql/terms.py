@@ -14,6 +14,28 @@ _COUNTED: Final = (":aggfnoid 2147 ", ":winfnoid 2147 ")
 """count("any"), as an aggregate and as a window function."""
 
 
+_COMPARING: Final = frozenset(
+    (
+        *("BOOLEXPR", "BOOLEANTEST", "ROWEXPR", "RELABELTYPE", "COLLATEEXPR", "COALESCEEXPR", "ARRAYEXPR", "CASEEXPR"),
+        *("CASEWHEN", "FIELDSELECT", "INFERENCEELEM", "MERGEACTION", "WITHCHECKOPTION"),
+    )
+)
+_OPERATORS: Final = frozenset(("OPEXPR", "SCALARARRAYOPEXPR", "DISTINCTEXPR", "ROWCOMPAREEXPR"))
+_HARMLESS: Final = re.compile(r":funcid (?:870|871|885|1174|1178|1317|2024|2027|2028|2029) ")
+"""lower, upper, btrim, length of a text, timestamps and dates made of one another: they raise no error."""
+
+
+def compares(part: Node) -> bool:
+    """Whether its result is no more than a comparison of what is in it, or the same value again: nobody else gets that,
+    and no error quotes it."""
+    if part.name in _COMPARING:
+        return True
+    if part.name in _OPERATORS:
+        made = part.number("opno") >= FIRST_USER or any(oid >= FIRST_USER for oid in part.numbers("opnos"))
+        return not made and (part.name != "OPEXPR" or ":opresulttype 16 " in part.plain)
+    return part.name == "FUNCEXPR" and _HARMLESS.search(part.plain) is not None
+
+
 def does_more(part: Node) -> list[int] | None:
     """The functions that are called anywhere in it, if it computes one value a row as far as can be seen here; None if
     it returns sets, takes numbers from a sequence, or has an operator of somebody's own of which no more is known."""

@@ -37,6 +37,15 @@ def test_unknown_column_is_hidden() -> None:
     assert masked(Mask("look", types=("email",))).hides((UNKNOWN_COLUMN,)) is None
 
 
+def test_compared() -> None:
+    """Columns that rows are only chosen by are hidden by the masks that say so."""
+    strict = Mask("strict", columns=("app.users.ssn",), predicates="deny")
+    found = masked(PERSONAL, strict)
+    assert found.hides((), ("app.users.email",)) is None
+    assert found.hides((), ("app.users.id", "app.users.ssn")) == ("strict", "app.users.ssn")
+    assert found.hides(("app.users.email",), ("app.users.ssn",)) == ("personal", "app.users.email")
+
+
 def test_resource() -> None:
     """A mask is about the resources that its `on` names."""
     assert masked(PERSONAL, resource="pg/other").empty
