@@ -98,7 +98,7 @@ def backtest(connection: duckdb.DuckDBPyConnection, policy: Policy, since: datet
                 if len(books) >= MAX_SESSIONS:
                     books.clear()
                 identity = Identity(subject, tuple(groups or ()), actor, run)
-                book = books[session] = rules.rulebook(identity, resource, _host(address), client or "")
+                book = books[session] = rules.rulebook(identity, resource, address or "", client or "")
             would_be, by = _decided(book, tuple(operations), *statement)
             # A rule that asks for consent denies where nobody can be asked: that is no change.
             if would_be != was and not (would_be == "approve" and was == "deny" and by == was_by):
@@ -131,9 +131,3 @@ def _read(operations: tuple[str, ...]) -> tuple[tuple[Operation, ...], tuple[Ope
 def _tag(answered: str) -> str:
     """The command tag without its counts: `INSERT` of `INSERT 0 1`."""
     return " ".join(word for word in answered.split(" ") if not word.isdigit())
-
-
-def _host(address: str | None) -> str:
-    """The address without its port."""
-    host, colon, port = (address or "").rpartition(":")
-    return host.strip("[]") if colon and port.isdigit() else address or ""

@@ -59,6 +59,14 @@ _STATUS: Final = re.compile(r" \[[A-Z_]+\]$")
 _UNDECLARED: Final = re.compile(r"undeclared reference to '([^']*)' \(in container ''\)")
 
 
+def host(address: str) -> str:
+    """The address of HOST:PORT, without brackets: what `session.address` is."""
+    before, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or (":" in before and not before.endswith("]")):
+        return address
+    return before.strip("[]")
+
+
 class Fault:
     """What is wrong in a condition. `line` and `column` count from 1; `name` is the name that isn't known, if that is
     what is wrong."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from agent.core.policy.conditions import OF_OPERATION, Condition
+from agent.core.policy.conditions import OF_OPERATION, Condition, host
 from agent.core.policy.globs import Globs, can_begin, matches
 from agent.core.policy.verbs import UNKNOWN, normal
 from schemas.identity import Identity
@@ -59,8 +59,8 @@ class Rules:
         return any(one.condition is not None and name in one.condition.names for one in self.compiled)
 
     def rulebook(self, identity: Identity, resource: str, address: str = "", client: str = "") -> Rulebook:
-        """What a session of this identity on the resource, TYPE/NAME, is subject to. `address` and `client` are the
-        client's, as conditions see them."""
+        """What a session of this identity on the resource, TYPE/NAME, is subject to. `address` is the client's, with
+        or without its port; `client` what it calls itself."""
         kind, _, name = resource.partition("/")
         values: dict[str, Any] = {
             "identity.subject": identity.subject,
@@ -69,7 +69,7 @@ class Rules:
             "identity.run": identity.run or "",
             "resource.type": kind,
             "resource.name": name,
-            "session.address": address,
+            "session.address": host(address),
             "session.client": client,
         }
         if kind != "http":

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.core.policy.conditions import NAMES, Condition, ConditionError
+from agent.core.policy.conditions import NAMES, Condition, ConditionError, host
 
 VALUES: dict[str, Any] = {
     "identity.subject": "ann",
@@ -95,3 +95,20 @@ def test_values_that_cannot_be_handed_over() -> None:
 def test_every_name() -> None:
     """Each name is declared and found again."""
     assert {name for name in NAMES for used in Condition(f"{name} == {name}").names if used == name} == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    "address, expected",
+    [
+        ("127.0.0.1:5000", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("[::1]:5000", "::1"),
+        ("::1", "::1"),
+        ("fe80::1:22", "fe80::1:22"),
+        ("", ""),
+        ("local", "local"),
+    ],
+)
+def test_addresses(address: str, expected: str) -> None:
+    """Conditions see an address without its port, whatever kind of address it is."""
+    assert host(address) == expected

@@ -16,7 +16,7 @@ NOON = 1_700_049_600_000_000  # Wednesday 2023-11-15 12:00 UTC
 
 def book(*rules: Rule, default: str = "allow", identity: Identity = ANN, resource: str = "pg/shop") -> Rulebook:
     policy = Policy("0" * 16, rules, default="deny" if default == "deny" else "allow")
-    return Rules(policy).rulebook(identity, resource, "127.0.0.1", "psql")
+    return Rules(policy).rulebook(identity, resource, "127.0.0.1:5000", "psql")
 
 
 def rule(name: str, effect: str, *match: str, **more: object) -> Rule:
@@ -77,6 +77,7 @@ def test_verdict_says_what_to_tell() -> None:
         ({"on": ("pg/prod",)}, ANN, False),
         ({"when": "session.client == 'psql' && resource.name == 'shop'"}, ANN, True),
         ({"when": "identity.subject == 'bob'"}, ANN, False),
+        ({"when": "session.address == '127.0.0.1'"}, ANN, True),
         ({"when": "'dba' in identity.groups"}, Identity("x", ("dba",)), True),
         ({"when": "http.headers.x == 'y'"}, ANN, True),
     ],
