@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from agent.core.sql.tokens import CLOSE, COMMA, DOT, OPEN, UIDENT, Tokens
+from agent.core.sql.tokens import CLOSE, COMMA, DOT, INTO, OPEN, UIDENT, Tokens
 
 _QUERIES: Final = frozenset("SELECT VALUES TABLE WITH INSERT UPDATE DELETE MERGE (".split())
 _TEMPORARY: Final = frozenset("OR REPLACE TEMP TEMPORARY LOCAL GLOBAL UNLOGGED".split())
@@ -60,7 +60,7 @@ def find_inner(tokens: Tokens, first: int, stop: int) -> Inner:
 def selects_into(tokens: Tokens, first: int, stop: int) -> int:
     """The token INTO of SELECT … INTO, which makes a table; -1 when there is none."""
     for at in range(first + 1, stop):
-        if tokens.keywords[at] and tokens.word(at) == "INTO" and tokens.word(at - 1) not in _BEFORE_OTHER_INTO:
+        if tokens.kinds[at] == INTO and tokens.word(at - 1) not in _BEFORE_OTHER_INTO:
             return at
     return -1
 

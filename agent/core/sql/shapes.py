@@ -5,19 +5,38 @@ from __future__ import annotations
 from typing import Final
 
 from agent.core.sql.tokens import (
+    AS,
     BCONST,
+    BETWEEN,
+    BY,
     CLOSE,
     CLOSE_SQUARE,
+    COMMA,
+    DISTINCT,
     DOT,
+    ESCAPE,
+    EXCEPT,
     FCONST,
+    FETCH,
+    FOR,
+    HAVING,
     ICONST,
     IDENT,
+    ILIKE,
+    INTERSECT,
+    LIKE,
+    LIMIT,
+    OFFSET,
+    ON,
     OPEN,
     OPEN_SQUARE,
     RESERVED,
     SCONST,
     TYPECAST,
+    UNION,
+    WINDOW,
     XCONST,
+    ZONE,
     Unreadable,
     scan,
 )
@@ -27,11 +46,9 @@ MAX_SHAPED: Final = 256 * 1024
 
 _INT8: Final = 1 << 63
 _INTEGER: Final = b"\1i"
-_LITERALS: Final = frozenset((b"LIKE", b"ILIKE", b"BETWEEN", b"ESCAPE", b"ZONE"))
+_NO_TYPES: Final = frozenset((LIKE, ILIKE, BETWEEN, ESCAPE, ZONE))
 """Words that aren't reserved, and yet a literal behind them is no constant of a type called so."""
-_AFTER_LIST: Final = frozenset(
-    (b"LIMIT", b"OFFSET", b"FETCH", b"FOR", b"HAVING", b"WINDOW", b"UNION", b"INTERSECT", b"EXCEPT")
-)
+_AFTER_LIST: Final = frozenset((LIMIT, OFFSET, FETCH, FOR, HAVING, WINDOW, UNION, INTERSECT, EXCEPT))
 """Reserved words behind an ORDER BY, GROUP BY or PARTITION BY list."""
 
 
@@ -64,18 +81,20 @@ def shape(text: str) -> str | None:
     for at in range(count):
         kind = kinds[at]
         part = data[starts[at] : ends[at]]
-        if kind == ICONST:
+        if kind == IDENT or kind == DOT or kind == COMMA:
+            pass
+        elif kind == ICONST:
             if listed < 0:
                 part = _INTEGER
         elif kind == SCONST:
-            if not _typed(kinds, keywords, data, starts, ends, at):
+            if not _typed(kinds, keywords, at):
                 strings.append(at)
                 part = b"\1e" if part[0] in b"eE" else b"\1d" if part[0] in b"$" else b"\1s"
         elif kind == FCONST:
             if listed < 0:
                 part = _number(part)
         elif kind == BCONST or kind == XCONST:
-            if not _typed(kinds, keywords, data, starts, ends, at):
+            if not _typed(kinds, keywords, at):
                 strings.append(at)
                 part = b"\1b" if kind == BCONST else b"\1x"
         elif kind == OPEN or kind == OPEN_SQUARE:
@@ -84,19 +103,17 @@ def shape(text: str) -> str | None:
             group = opened.pop() if opened else 0
             if len(opened) < listed:
                 listed = -1
-        elif kind == TYPECAST or (keywords[at] == RESERVED and part.upper() == b"AS"):
+        elif kind == TYPECAST or kind == AS:
             first = group if before == CLOSE or before == CLOSE_SQUARE else len(strings) - (before in _CONSTANTS)
             for place in strings[max(first, 0) :]:
                 parts[place] = data[starts[place] : ends[place]]
-        elif keywords[at]:
-            word = part.upper()
-            if word == b"BY":
-                listed = len(opened) if listed < 0 else listed
-            elif word == b"ON":
-                if listed < 0 and at > 0 and parts[at - 1].upper() == b"DISTINCT":
-                    listed = len(opened) + 1
-            elif listed == len(opened) and word in _AFTER_LIST and before != DOT and parts[at - 1].upper() != b"AS":
-                listed = -1
+        elif kind == BY:
+            listed = len(opened) if listed < 0 else listed
+        elif kind == ON:
+            if listed < 0 and before == DISTINCT:
+                listed = len(opened) + 1
+        elif listed >= 0 and listed == len(opened) and kind in _AFTER_LIST and before != DOT and before != AS:
+            listed = -1
         before = kind
         parts.append(part)
     return b" ".join(parts).decode()
@@ -105,7 +122,7 @@ def shape(text: str) -> str | None:
 _CONSTANTS: Final = frozenset((SCONST, BCONST, XCONST))
 
 
-def _typed(kinds: list[int], keywords: list[int], data: bytes, starts: list[int], ends: list[int], at: int) -> bool:
+def _typed(kinds: list[int], keywords: list[int], at: int) -> bool:
     """Whether a literal may have a type written before it: `regclass 'x'`, `interval(3) '1'`, `int4[] '{1}'`."""
     if at == 0:
         return False
@@ -113,7 +130,7 @@ def _typed(kinds: list[int], keywords: list[int], data: bytes, starts: list[int]
     if before == IDENT or before == CLOSE or before == CLOSE_SQUARE:
         return True
     reserved = keywords[at - 1]
-    return 0 < reserved < RESERVED and data[starts[at - 1] : ends[at - 1]].upper() not in _LITERALS
+    return 0 < reserved < RESERVED and before not in _NO_TYPES
 
 
 def _number(part: bytes) -> bytes:

@@ -14,7 +14,19 @@ from msgspec import Struct
 from agent.core.sql.inner import find_inner, selects_into
 from agent.core.sql.shapes import shape
 from agent.core.sql.tags import tag_of
-from agent.core.sql.tokens import CLOSE, OPEN, PARAM, SCONST, SEMICOLON, Tokens, Unreadable, scan
+from agent.core.sql.tokens import (
+    ATOMIC,
+    BEGIN_P,
+    CLOSE,
+    END_P,
+    OPEN,
+    PARAM,
+    SCONST,
+    SEMICOLON,
+    Tokens,
+    Unreadable,
+    scan,
+)
 
 __all__ = ["EMPTY", "QUERY", "SETTING", "TRANSACTION", "UTILITY", "Statement", "Unreadable", "shape", "split"]
 
@@ -106,13 +118,11 @@ def _separators(tokens: Tokens) -> list[int]:
             if depth == 0 and not body:
                 found.append(at)
                 first = at + 1
-        elif depth == 0 and tokens.keywords[at]:
-            if body:
-                # END ends the body only where a statement would begin: elsewhere it is a CASE's, or a label
-                if tokens.word(at) == "END" and tokens.word(at - 1) in (";", "ATOMIC"):
-                    body = False
-            elif at > first and tokens.word(at) == "ATOMIC" and tokens.word(at - 1) == "BEGIN":
+        elif kind == ATOMIC:
+            if depth == 0 and not body and at > first and kinds[at - 1] == BEGIN_P:
                 body = _makes_routine(tokens, first)
+        elif kind == END_P and body and depth == 0 and (kinds[at - 1] == SEMICOLON or kinds[at - 1] == ATOMIC):
+            body = False  # where a statement would begin: elsewhere END is a CASE's, or a label
     return found
 
 

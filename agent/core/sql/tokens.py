@@ -11,7 +11,6 @@ import re
 from typing import Final
 
 from postgast.native import lib
-from postgast.pg_query_pb2 import Token
 
 MAX_JUDGED: Final = 16 << 20
 """Characters of a text that is scanned at all."""
@@ -23,18 +22,42 @@ MAX_RESCANNED: Final = 4_000_000
 """Sum of the squares of the lengths of runs of operator signs: the scanner puts back all but one `+` of a run, and
 reads it again."""
 
-ICONST: Final[int] = Token.Value("ICONST")
-FCONST: Final[int] = Token.Value("FCONST")
-SCONST: Final[int] = Token.Value("SCONST")
-USCONST: Final[int] = Token.Value("USCONST")
-BCONST: Final[int] = Token.Value("BCONST")
-XCONST: Final[int] = Token.Value("XCONST")
-IDENT: Final[int] = Token.Value("IDENT")
-UIDENT: Final[int] = Token.Value("UIDENT")
-PARAM: Final[int] = Token.Value("PARAM")
-TYPECAST: Final[int] = Token.Value("TYPECAST")
-SQL_COMMENT: Final[int] = Token.Value("SQL_COMMENT")
-C_COMMENT: Final[int] = Token.Value("C_COMMENT")
+ICONST: Final = 266
+FCONST: Final = 260
+SCONST: Final = 261
+USCONST: Final = 262
+BCONST: Final = 263
+XCONST: Final = 264
+IDENT: Final = 258
+UIDENT: Final = 259
+PARAM: Final = 267
+TYPECAST: Final = 268
+SQL_COMMENT: Final = 275
+C_COMMENT: Final = 276
+
+AS: Final = 295
+ATOMIC: Final = 301
+BEGIN_P: Final = 308
+BETWEEN: Final = 309
+BY: Final = 316
+DISTINCT: Final = 392
+END_P: Final = 404
+ESCAPE: Final = 408
+EXCEPT: Final = 410
+FETCH: Final = 423
+FOR: Final = 429
+HAVING: Final = 448
+ILIKE: Final = 454
+INTERSECT: Final = 478
+INTO: Final = 480
+LIKE: Final = 510
+LIMIT: Final = 511
+OFFSET: Final = 563
+ON: Final = 567
+UNION: Final = 722
+WINDOW: Final = 749
+ZONE: Final = 770
+"""Numbers of tokens, as libpg_query has them; keywords by their names there."""
 
 OPEN: Final = 40
 CLOSE: Final = 41
