@@ -49,10 +49,9 @@ def uses(trees: list[Node], facts: Facts) -> Used | Wanted:
 
 def of_table(oid: int, names: tuple[str, ...], facts: Facts) -> Used | Wanted:
     """The same of reading these columns of a table, all of them when there are none: COPY table TO."""
-    sources = Sources(facts)
-    if sources.relation(oid) is not None:
-        sources.named(oid, names, False)
-    return sources.found()
+    walk = _Walk(facts)
+    walk.table(oid, names)
+    return walk.found()
 
 
 class _Walk:
@@ -88,6 +87,14 @@ class _Walk:
                 else:
                     self._queries.append(scope)
                     self._all(scope)
+
+    def table(self, oid: int, names: tuple[str, ...]) -> None:
+        """A table that is read without a query, its children not."""
+        entry = Node("RANGETBLENTRY")
+        entry.plain = f":rtekind {scopes.RELATION} :relid {oid} :inh false"
+        for number in self._sources.numbers(oid, names):
+            self._of_relation(entry, number, SHOWN, False)
+        self._sources.relation(oid)
 
     # Queries that are run
 
@@ -271,6 +278,7 @@ class _Walk:
         """A column of a table, or of a view that the tree doesn't expand."""
         oid = entry.number("relid")
         relation = self._sources.relation(oid)
+        numbers = self._sources.numbers(oid)
         if relation is None:
             return
         if relation.kind in ("v", "m"):
@@ -280,7 +288,7 @@ class _Walk:
         elif number:
             self._sources.column(oid, number, entry.true("inh"), use)
         elif use <= COMPARED:
-            for one in self._sources.numbers(oid):
+            for one in numbers:
                 self._sources.column(oid, one, entry.true("inh"), use)
 
     def _named(self, view: int, number: int, use: int) -> None:

@@ -96,10 +96,17 @@ class Sources:
                 found = True
         return found
 
-    def numbers(self, oid: int) -> list[int]:
-        """The numbers of a relation's columns; none when they have to be asked for."""
+    def numbers(self, oid: int, names: tuple[str, ...] = ()) -> list[int]:
+        """The numbers of a relation's columns, or of those with these names; none when they have to be asked for."""
         columns = self._of(oid)
-        return [] if columns is None else list(columns)
+        if columns is None:
+            return []
+        if not names:
+            return list(columns)
+        known = {columns[number][0]: number for number in columns}
+        if not known.keys() >= set(names):
+            self.unknown()
+        return [known[name] for name in names if name in known]
 
     def column(self, oid: int, number: int, children: bool, use: int = SHOWN) -> None:
         """A column that is used; `children`, if those of the table are read with it."""
@@ -117,18 +124,6 @@ class Sources:
                     self._name(relation, columns[other][0], children, COMPARED if use == COMPARED else SHOWN)
         if use <= COMPARED:
             self._name(relation, name, children, use)
-
-    def named(self, oid: int, names: tuple[str, ...], children: bool) -> None:
-        """Columns of a relation by their names; all of them when there are none."""
-        columns = self._of(oid)
-        if columns is None:
-            return
-        known = {columns[number][0]: number for number in columns}
-        for name in names or tuple(known):
-            if name in known:
-                self.column(oid, known[name], children)
-            else:
-                self.unknown()
 
     def _name(self, relation: Relation, name: str, children: bool, use: int) -> None:
         full = f"{relation.object}.{name}"
