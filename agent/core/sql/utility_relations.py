@@ -185,7 +185,7 @@ def truncate(state: Resolution, node: Any) -> None:
         state.say("TRUNCATE", shown)
         relation = state.relation(name)
         if relation is not None:
-            state.touched.opaque = state.touched.opaque or bool(relation.events & TRUNCATE)
+            state.touched.fires(relation, TRUNCATE)
             if children or relation.kind == "p":
                 below = state.relations(relation.descendants)
                 waiting += [([one.schema, one.name], True) for one in below]
