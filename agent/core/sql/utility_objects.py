@@ -32,6 +32,8 @@ _DROPPED: Final[dict[str, str]] = {
 """What pg_identify_object calls things, where `DROP …` isn't followed by just that."""
 
 _INTERNAL: Final = frozenset(("default value", "toast table"))
+_ALONE: Final = frozenset(("TRIGGER", "RULE", "POLICY", "EVENT TRIGGER", "PUBLICATION", "STATISTICS", "TRANSFORM"))
+"""Kinds of objects that nothing hangs on."""
 _NOTHING: Final[frozenset[str]] = frozenset()
 _TABLES: Final = frozenset(("table", "foreign table", "table column", "type", "index", "sequence"))
 
@@ -74,7 +76,8 @@ def _cascade(state: Resolution, kind: str, name: str) -> None:
     of = "relation" if kind in RELATIONS else "routine" if kind in ROUTINES else kind.lower()
     of = "type" if of == "domain" else of
     if of not in ("relation", "routine", "type", "schema", "extension"):
-        state.say("DROP CASCADE", name)
+        if kind not in _ALONE:
+            state.unknown()
         return
     _hanging(state, state.rows(f"cascade_{of}", name), _NOTHING)
 
@@ -124,11 +127,21 @@ def rename(state: Resolution, node: Any) -> None:
         for old in object_name(state, kind, node.object):
             state.say(f"ALTER {kind}", old)
             state.say(f"ALTER {kind}", _beside(old, node.newname))
+            moved(state, old, _beside(old, node.newname))
         return
     else:
         old = node.subname
     state.say(f"ALTER {kind}", old)
     state.say(f"ALTER {kind}", _beside(old, node.newname))
+    if kind == "SCHEMA":
+        moved(state, f"{old}.", f"{node.newname}.")
+    else:
+        moved(state, old, _beside(old, node.newname))
+
+
+def moved(state: Resolution, old: str, new: str) -> None:
+    """An object gets another name: what rules say of the one they don't say of the other."""
+    state.say("RENAME", f"{old} TO {new}")
 
 
 def _really(state: Resolution, name: list[str], kind: str) -> str:
@@ -149,6 +162,8 @@ def _rename_part(state: Resolution, node: Any, kind: str) -> None:
     else:
         of = " ".join(object_name(state, kind, node.object))
         state.say("ALTER DOMAIN", of)
+    if kind in ("COLUMN", "ATTRIBUTE"):
+        moved(state, f"{of}.{node.subname}", f"{of}.{node.newname}")
     if kind in ("POLICY", "RULE", "TRIGGER"):
         state.say(f"ALTER {kind}", f"{of}.{node.subname}")
         state.say(f"ALTER {kind}", f"{of}.{node.newname}")
@@ -169,6 +184,7 @@ def set_schema(state: Resolution, node: Any) -> None:
     for name in names:
         state.say(f"ALTER {kind}", name)
         state.say(f"ALTER {kind}", f"{node.newschema}.{name.rpartition('.')[2]}")
+        moved(state, name, f"{node.newschema}.{name.rpartition('.')[2]}")
 
 
 def depends(state: Resolution, node: Any) -> None:

@@ -101,7 +101,8 @@ def create_index(state: Resolution, node: Any) -> None:
     table = relation_name(node.relation)
     of = state.object(RELATION, table)
     schema = of.rpartition(".")[0]
-    name = node.idxname or f"{table[-1]}_idx"
+    columns = [each.index_elem.name or "expr" for each in node.index_params]
+    name = node.idxname or "_".join([table[-1], *columns, "idx"])  # the server may put a number behind it
     state.say("CREATE INDEX", f"{schema}.{name}" if schema else name)
     for each in (*node.index_params, node.where_clause):
         expressions.look(state, each)
