@@ -36,6 +36,9 @@ SCHEMA = """
     CREATE VIEW a.noisy AS SELECT id, random()::text || m AS r FROM a.t;
     CREATE VIEW a.rows AS SELECT id, generate_series(1, length(m)) AS g FROM a.t;
     CREATE MATERIALIZED VIEW a.mv AS SELECT v.id, v.n || x AS nx, v.um FROM a.v JOIN a.o ON o.x = v.mm;
+    CREATE FUNCTION a.other(int) RETURNS text LANGUAGE sql STABLE AS 'SELECT m FROM a.t WHERE id = $1';
+    CREATE MATERIALIZED VIEW a.deep AS SELECT id, a.other(id) AS o, lower(n) AS n, (SELECT a.other(o.id)) AS s,
+        (SELECT max(m) FROM a.t WHERE k = o.t) AS q FROM a.o LEFT JOIN LATERAL (SELECT x AS n) l ON true;
     CREATE VIEW a.over AS SELECT id, um AS z FROM a.mv;
     CREATE TABLE a.g (id int, m text, up text GENERATED ALWAYS AS (upper(m)) STORED);
     CREATE TABLE a.p (id int, m text) PARTITION BY LIST (id);
@@ -177,6 +180,10 @@ CASES: dict[str, str] = {
     "select nx from a.mv": "a.mv.nx a.t.n a.v.n a.o.x a.e.x",
     "select um from a.mv": "a.mv.um a.v.um a.t.m",
     "select z from a.over": "a.over.z a.mv.um a.v.um a.t.m",
+    "select n from a.deep": "a.deep.n a.o.x a.e.x",
+    "select o from a.deep": "a.deep.o a.o.id a.e.id *",
+    "select s from a.deep": "a.deep.s a.o.id a.e.id *",
+    "select q from a.deep": "a.deep.q a.t.m ?a.t.k ?a.o.t ?a.e.t",
     "select count(*) from a.mv": "",
     "select mv from a.mv": "a.mv.id a.mv.nx a.mv.um a.t.id a.v.id a.t.n a.v.n a.o.x a.e.x a.v.um a.t.m",
     # children and parents
@@ -217,6 +224,7 @@ CASES: dict[str, str] = {
     # the planner's samples
     "select most_common_vals from pg_stats": "*",
     "select null_frac from pg_stats": "",
+    "select most_common_vals from pg_stats_ext": "*",
     "select relname from pg_class": "",
 }  # fmt: skip
 

@@ -20,7 +20,7 @@ from agent.core.sql.found import Wanted
 from agent.core.sql.nodes import Node, TreeError, read
 from agent.core.sql.scopes import Scope, is_sorted, view_of
 from agent.core.sql.sources import COMPARED, COMPUTED, COUNTED, SHOWN, UNKNOWN_COLUMN, Sources, Used
-from agent.core.sql.terms import bare, compares, counted_column, does_more, is_row, names_row
+from agent.core.sql.terms import bare, called, compares, counted_column, does_more, is_row, names_row
 
 __all__ = ["UNKNOWN_COLUMN", "Used", "of_table", "used", "uses"]
 
@@ -336,6 +336,8 @@ class _Walk:
             return
         if not isinstance(value, Node):
             return
+        if scope.kept:
+            self._sources.kept(called(value))
         name = value.name
         if name == "VAR":
             self._var(value, scope, 0, use)

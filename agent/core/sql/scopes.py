@@ -41,6 +41,8 @@ class Scope:
         self.query = query
         self.parent = parent
         self.derived = derived
+        self.kept: bool = derived or (parent is not None and parent.kept)
+        """It, or what it is in, isn't run."""
         self.command: str = found[1] if found is not None else ""
         self.operations: Node | None = query.node("setOperations")
         self.strict: bool = (

@@ -16,6 +16,7 @@ from agent.core.sql.facts import Facts
 from agent.core.sql.found import Wanted
 from agent.core.sql.nodes import TreeError, read
 from agent.core.sql.relations import Relation
+from agent.core.sql.routines import CODE, effect
 
 UNKNOWN_COLUMN: Final = "*"
 """Among columns: perhaps any column at all."""
@@ -95,6 +96,17 @@ class Sources:
             elif routine.volatility == "v":
                 found = True
         return found
+
+    def kept(self, routines: list[int] | None) -> None:
+        """Routines that were called for rows that were kept since: what those read that run statements isn't known."""
+        for oid in [] if routines is None else routines:
+            routine = self.facts.routines.get(oid)
+            if routine is None and oid not in self.facts.routines:
+                self._routines.add(oid)
+            elif routine is None or (effect(routine) & CODE and routine.volatility != "i"):
+                self.unknown()
+        if routines is None:
+            self.unknown()
 
     def numbers(self, oid: int, names: tuple[str, ...] = ()) -> list[int]:
         """The numbers of a relation's columns, or of those with these names; none when they have to be asked for."""

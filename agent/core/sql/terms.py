@@ -36,20 +36,29 @@ def compares(part: Node) -> bool:
     return part.name == "FUNCEXPR" and _HARMLESS.search(part.plain) is not None
 
 
+def called(node: Node) -> list[int] | None:
+    """The functions that it calls, those below it not counted; None when it has an operator of somebody's own of which
+    no more is known."""
+    plain = node.plain
+    if node.name == "VAR" or node.name == "CONST":
+        return []
+    if ":opfuncid 0 " in plain and node.number("opno") >= FIRST_USER:
+        return None
+    return [int(oid) for oid in _CALLED.findall(plain) if oid != "0"]
+
+
 def does_more(part: Node) -> list[int] | None:
     """The functions that are called anywhere in it, if it computes one value a row as far as can be seen here; None if
-    it returns sets, takes numbers from a sequence, or has an operator of somebody's own of which no more is known."""
-    called: list[int] = []
+    it returns sets, takes numbers from a sequence, or calls what isn't known."""
+    found: list[int] = []
     for node in part.walk():
-        plain = node.plain
-        if node.name == "VAR" or node.name == "CONST":
-            continue
-        if node.name == "NEXTVALUEEXPR" or _SET[0] in plain or _SET[1] in plain:
+        if node.name == "NEXTVALUEEXPR" or _SET[0] in node.plain or _SET[1] in node.plain:
             return None
-        if ":opfuncid 0 " in plain and node.number("opno") >= FIRST_USER:
+        here = called(node)
+        if here is None:
             return None
-        called += [int(oid) for oid in _CALLED.findall(plain) if oid != "0"]
-    return called
+        found += here
+    return found
 
 
 def bare(value: Node) -> Node:
