@@ -105,9 +105,15 @@ CASES = [
         "alter view contacts owner to x",
         "ALTER VIEW app.contacts, ALTER TABLE OWNER app.contacts, ALTER VIEW OWNER app.contacts",
     ),
-    ("alter table contacts rename to c", "ALTER TABLE app.contacts, ALTER VIEW app.contacts, ALTER VIEW app.c"),
-    ("alter table orders rename to o", "ALTER TABLE app.orders, ALTER TABLE app.o"),
-    ("alter table orders set schema public", "ALTER TABLE app.orders, ALTER TABLE public.orders"),
+    (
+        "alter table contacts rename to c",
+        "ALTER TABLE app.contacts, ALTER VIEW app.contacts, ALTER VIEW app.c, RENAME app.contacts TO app.c",
+    ),
+    ("alter table orders rename to o", "ALTER TABLE app.orders, ALTER TABLE app.o, RENAME app.orders TO app.o"),
+    (
+        "alter table orders set schema public",
+        "ALTER TABLE app.orders, ALTER TABLE public.orders, RENAME app.orders TO public.orders",
+    ),
     (
         "alter table users drop column phone",
         "ALTER TABLE app.users, DROP COLUMN app.users.phone, "
