@@ -23,7 +23,7 @@ from agent.core.pg.requests import FAILS, name_at
 from agent.core.pg.rulings import NEVER_ASKED
 from agent.core.pg.task import BEGIN, LEARN, Task
 from agent.core.sql.found import Found
-from agent.core.sql.judgement import NOT_KNOWN, UNKNOWN
+from agent.core.sql.judgement import UNKNOWN
 from agent.core.sql.statements import EMPTY, TRANSACTION, UTILITY, Statement, Unreadable, split
 from schemas.operation import Operation as Act
 
@@ -157,7 +157,7 @@ class Guard(Procedure):
         raw = data[HEAD : string_end(data, HEAD)]
         statements = self._statements(raw)
         if statements is None:
-            self._task = self._unreadable(QUERY, data, raw, now)
+            self._task = self._unreadable(QUERY, data, raw)
         elif not statements or HEAD + len(raw) + 1 != len(data):
             self._pass(data, sent, out, now)
         else:
@@ -168,10 +168,11 @@ class Guard(Procedure):
                     return
             self._task = Task(QUERY, data, statements, ())
 
-    def _unreadable(self, kind: int, data: bytes, raw: bytes, now: int) -> Task:
+    def _unreadable(self, kind: int, data: bytes, raw: bytes) -> Task:
+        """What can't be read is shown to the server: what it doesn't refuse itself is not known then."""
         statement = Statement(raw.decode("utf-8", "replace"), 0, UTILITY, "")
         task = Task(kind, data, [statement], ())
-        task.judged = self._rulings.judge(NOT_KNOWN, statement, now)
+        task.judgement = Judgement(statement, self._facts, self._quoting, readable=False)
         return task
 
     def _parse(self, data: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
@@ -199,20 +200,20 @@ class Guard(Procedure):
             types = tuple(prepared.declared)
         statements = self._statements(raw)
         if statements is None or len(statements) > 1:
-            self._task = self._unreadable(BIND, data, raw, now)
+            self._task = self._unreadable(BIND, data, raw)
         elif not statements:
             self._pass(data, sent, out, now)
         else:
             judged = self._kept(statements[0], types, now)
-            if judged is None or judged.denied:
+            if judged is None or judged.denied or judged.found.opaque:
                 self._task = Task(BIND, data, statements, types)
                 self._task.judged = judged
             else:
-                self._bound(judged, data, sent, out, now)
+                self._allow(judged, data, sent, out, now)
 
     def _execute(self, data: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
         operation = self._exchange.portals.get(name_at(data, HEAD, len(data)))
-        if operation is not None and operation.watched:
+        if (operation is None and self._coded) or (operation is not None and operation.watched):
             task = Task(EXECUTE, data, [], ())
             task.stage = BEGIN
             task.watched = True

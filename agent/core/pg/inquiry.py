@@ -15,12 +15,12 @@ from agent.core.pg.replies import Replies, Watch
 from agent.core.pg.requests import Requests
 from agent.core.pg.rulings import LIFETIME, NEVER_ASKED, Judged, Row, Rulings
 from agent.core.pg.talk import TRACE_OFF, TRACE_ON, Talk
-from agent.core.pg.task import DECIDE, INSIDE, Task
+from agent.core.pg.task import INSIDE, Task
 from agent.core.policy.rulebook import Rulebook
 from agent.core.sql.catalog import Catalog
 from agent.core.sql.facts import Facts
-from agent.core.sql.found import Found, Wanted
-from agent.core.sql.judgement import NOT_KNOWN, Judgement
+from agent.core.sql.found import Found, Wanted, together
+from agent.core.sql.judgement import NOT_KNOWN, Judgement, TreeWanted, holds_cursor
 from agent.core.sql.statements import Statement
 
 _Q: Final = 0x51
@@ -33,6 +33,7 @@ _OPENS: Final = (_P, _B, _E, 0x44, 0x43)
 _FLUSH: Final = message(_H, b"")
 _IDLE: Final = 0x49
 _FAILED: Final = 0x45
+_FETCHES: Final = ("FETCH", "MOVE", "CLOSE CURSOR", "CLOSE")
 _MOST_QUESTIONS: Final = 24
 """Questions that may be asked about one statement; one that takes more is not understood."""
 _ALREADY_BEGUN: Final = "25001"  # active_sql_transaction, a warning of BEGIN
@@ -80,6 +81,8 @@ class Inquiry(Watch):
         self._altered = False
         self._deferred = False
         """Code ran in this transaction, which may have left more to run at its end."""
+        self._coded = False
+        """There may be cursors whose queries run code: whoever fetches from one has it run."""
         self._muted = False
         self._talk: Talk | None = None
         self._missing: Wanted | None = None
@@ -105,7 +108,7 @@ class Inquiry(Watch):
             head = self._exchange.head()
             task = self._task
             if self._talk is not None and self._talk.shows(head):
-                if task is not None and task.inside is not None:
+                if task is not None and task.inside is not None and not self._talk.tree:
                     task.inside.shown(found.get("D", ""), found.get("W", ""))
                 else:
                     self._shown.append(found.get("D", ""))
@@ -164,9 +167,10 @@ class Inquiry(Watch):
                 self._facts.learn(rows, missing)
             except ValueError:
                 pass  # it stays missing, and what rests on it isn't known
-        elif task.judgement is not None and task.stage == DECIDE and talk.tree:
+        elif talk.tree and task.inside is not None:
+            task.inside.tree(self._shown)
+        elif talk.tree and task.judgement is not None:
             task.judgement.tree(self._shown)
-            self._shown = []
 
     def _learn(self, settings: Row) -> None:
         if settings != self._settings:
@@ -230,20 +234,36 @@ class Inquiry(Watch):
         if task.questions > _MOST_QUESTIONS:
             need = NOT_KNOWN
         if isinstance(need, Found):
+            need = self._weighed(need, task.statement)
             task.judged = self._rulings.judge(need, task.statement, now)
             if self._setting != NEVER_ASKED:
                 self._rulings.keep(task.statement, task.types, self._setting, task.judged)
             return True
         if isinstance(need, Wanted):
             return self._ask_facts(need, sent)
+        return self._ask_tree(need, task.types, sent)
+
+    def _weighed(self, found: Found, statement: Statement) -> Found:
+        """What this session's state adds: cursors whose queries run code, triggers that were put off."""
+        opaque = found.opaque
+        if statement.tag == "DECLARE CURSOR" and opaque:
+            if holds_cursor(statement):
+                return together(found, NOT_KNOWN)
+            self._coded = True
+            self._rulings.forget()
+        if statement.tag in _FETCHES:
+            opaque = opaque or self._coded
+        if statement.tag == "SET CONSTRAINTS":
+            opaque = True
+        return Found(found.operations, opaque, found.changes_catalog, found.changes_settings, found.constants_matter)
+
+    def _ask_tree(self, need: TreeWanted, types: tuple[int, ...], sent: list[bytes]) -> bool:
         talk = Talk(self._exchange).ask(TRACE_ON)
-        talk.settings = talk.tree = True
+        talk.settings = talk.tree = talk.untraces = True
         padding = b" " * need.before if need.before < _MOST_PADDING else b""
-        talk.parse(padding + need.statement.encode(), list(task.types))
-        lasting = self._open or self._replies.status != _IDLE
-        if lasting:
-            talk.ask(TRACE_OFF)
-        talk.untraces = True
+        talk.parse(padding + need.statement.encode(), list(types))
+        if self._open or self._replies.status != _IDLE:
+            talk.ask(TRACE_OFF)  # else the settings go with the talk
         self.tracing = True
         self._shown = []
         return self._say(talk, talk.end(self._open), sent)

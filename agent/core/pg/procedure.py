@@ -6,7 +6,7 @@ from typing import Final
 
 from agent.core.commands import Command
 from agent.core.pg.errors import error_response
-from agent.core.pg.exchange import BIND, EXECUTE, PARSE, QUERY, Request
+from agent.core.pg.exchange import BIND, PARSE, QUERY, Request
 from agent.core.pg.inquiry import Inquiry
 from agent.core.pg.messages import HEAD, message, string_end, text
 from agent.core.pg.requests import FAILS
@@ -14,7 +14,7 @@ from agent.core.pg.rulings import NEVER_ASKED, Judged, refusal
 from agent.core.pg.talk import SETTINGS, TRACE_OFF, TRACE_ON, Talk
 from agent.core.pg.task import BEGIN, DECIDE, DEFERRED, INSIDE, LEARN, NEXT, REFUSE, RUN, RUNNING, Task
 from agent.core.sql.found import Found, Wanted
-from agent.core.sql.judgement import NOT_KNOWN, Inside
+from agent.core.sql.judgement import NOT_KNOWN, Inside, TreeWanted
 from agent.core.sql.reading import only_reads
 from agent.core.sql.secrets import redact
 from agent.core.sql.statements import TRANSACTION, Statement
@@ -139,8 +139,12 @@ class Procedure(Inquiry):
             self._task = None
             if judged.denied:
                 sent.append(self._refuse(judged.ruling, judged.refusal(), task.data, _FAIL_PARSE, out, now))
+            elif judged.found.opaque:
+                task.stage = BEGIN  # it may be planned by running code
+                task.watched = True
+                self._task = task
             else:
-                self._bound(judged, task.data, sent, out, now)
+                self._allow(judged, task.data, sent, out, now)
         elif judged.denied:
             task.stage = REFUSE
         elif len(task.statements) == 1 and not judged.found.opaque:
@@ -164,10 +168,12 @@ class Procedure(Inquiry):
             return self._say(talk, talk.end(self._open), sent)
         found = task.inside.step()
         task.questions += 1
-        if isinstance(found, Wanted):
-            if task.questions <= _MOST_QUESTIONS:
-                return self._ask_facts(found, sent)
+        if task.questions > _MOST_QUESTIONS:
             found = NOT_KNOWN
+        if isinstance(found, Wanted):
+            return self._ask_facts(found, sent)
+        if isinstance(found, TreeWanted):
+            return self._ask_tree(found, (), sent)
         task.inside = None
         self._deferred = False
         judged = self._rulings.judge(found, task.statement, now)
@@ -204,10 +210,17 @@ class Procedure(Inquiry):
             self._task = None
             self._drop(task, sent, out, now)
             return True
-        if task.kind == EXECUTE:
-            self._pass(task.data, sent, out, now)
+        if task.kind != QUERY:
+            judged = task.judged
+            if judged is None:
+                self._pass(task.data, sent, out, now)
+            else:
+                self._allow(judged, task.data, sent, out, now)
             sent.append(_FLUSH)
             request = self._exchange.tail()
+            task.operation = None if request is None else request.operation
+            if task.kind == BIND and task.operation is not None:
+                task.operation.watched = True
         else:
             judged, statement = task.judged, task.statement
             if judged is not None:
@@ -232,7 +245,7 @@ class Procedure(Inquiry):
 
     def _inside(self, task: Task, sent: list[bytes], now: int) -> bool:
         """The statement is over, but not yet for the client: was what it did allowed?"""
-        task.failed = task.ending[:1] not in (b"C", b"I", b"s")
+        task.failed = task.ending[:1] not in (b"2", b"C", b"I", b"s")
         self._muted = False
         if not task.watched or task.inside is None or task.failed:
             task.stage = NEXT
@@ -244,7 +257,7 @@ class Procedure(Inquiry):
             if task.began or (self._open and self._replies.status == _IDLE):
                 talk = Talk(self._exchange).ask("SET CONSTRAINTS ALL IMMEDIATE", shown=True)
                 return self._say(talk, talk.end(self._open), sent)
-            self._deferred = True
+            self._deferred = self._coded = True
         last = task.index + 1 >= len(task.statements)
         if self.tracing and not (task.began and last):
             talk = Talk(self._exchange).ask(TRACE_OFF)
@@ -252,10 +265,12 @@ class Procedure(Inquiry):
             return self._say(talk, talk.end(self._open), sent)
         found = task.inside.step()
         task.questions += 1
-        if isinstance(found, Wanted):
-            if task.questions <= _MOST_QUESTIONS:
-                return self._ask_facts(found, sent)
+        if task.questions > _MOST_QUESTIONS:
             found = NOT_KNOWN
+        if isinstance(found, Wanted):
+            return self._ask_facts(found, sent)
+        if isinstance(found, TreeWanted):
+            return self._ask_tree(found, (), sent)
         ruling = self._rulings.rule(found.operations, task.about(), now)
         if task.operation is not None:
             known = task.operation.known
@@ -296,6 +311,9 @@ class Procedure(Inquiry):
     def _conclude(self, task: Task, sent: list[bytes]) -> bool:
         """Hands the client the end of its answer, commits what was begun for it, and takes the next statement."""
         request = task.request
+        if task.failed and task.kind != QUERY:
+            self._task = None  # its error has ended it
+            return True
         last = task.failed or task.index + 1 >= len(task.statements)
         if task.began and last:
             if not task.closed:
@@ -365,12 +383,6 @@ class Procedure(Inquiry):
         request = self._exchange.tail()
         if request is not None and request.kind == PARSE and request.made_statement is not None:
             request.made_statement.raw = raw
-
-    def _bound(self, judged: Judged, data: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
-        self._allow(judged, data, sent, out, now)
-        request = self._exchange.tail()
-        if judged.found.opaque and request is not None and request.operation is not None:
-            request.operation.watched = True
 
 
 def _shown(task: Task) -> str:

@@ -46,7 +46,7 @@ _READY: Final = 0x5A  # Z
 
 _SUSPENDED: Final = 0x73  # s
 
-_ENDINGS: Final = (_COMMAND_COMPLETE, _EMPTY_QUERY, _SUSPENDED, _READY)
+_ENDINGS: Final = (_BIND_COMPLETE, _COMMAND_COMPLETE, _EMPTY_QUERY, _SUSPENDED, _READY)
 """What ends an answer without an error."""
 _ANY_TIME: Final = (_NOTICE, _NOTIFICATION, _PARAMETER_STATUS)
 _IDLE: Final = 0x49  # I
@@ -225,7 +225,7 @@ class Replies:
             self._asked(request, tag, body)
         elif request.held:
             self._ending.append(data[at:end])
-            if request.kind == EXECUTE or tag == _READY:
+            if request.kind != QUERY or tag == _READY:
                 ending = b"".join(self._ending)
                 self._ending.clear()
                 self._exchange.pop()
@@ -397,7 +397,7 @@ class Replies:
             operation.finished = now
         if request.kind == QUERY or request.kind == FUNCTION or request.kind == SYNC:
             return
-        if request.held and self.watch is not None and request.kind == EXECUTE:
+        if request.held and self.watch is not None and request.kind != QUERY:
             self.watch.executed(request, b"")
         for passed in self._exchange.fail():
             if passed.asking:

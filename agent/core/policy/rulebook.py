@@ -30,6 +30,7 @@ MAX_VERBS: Final = 1024
 """Verbs for which it is kept which rules are about them. PostgreSQL has some 200."""
 
 _RANK: Final[dict[str, int]] = {"allow": 0, "approve": 1, "deny": 2}
+_RENAME: Final = "RENAME"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -92,6 +93,8 @@ class CompiledRule:
         self.rule = rule
         self.forbids: bool = rule.effect != "allow"
         self._patterns: tuple[str, ...] = tuple([normal(pattern) for pattern in rule.match])
+        self.objects: tuple[str, ...] = tuple([pattern.rpartition(" ")[2] for pattern in self._patterns])
+        """The globs of objects alone."""
         self._verbs: dict[str, bool] = {}
         self.match: Globs = Globs(self._patterns)
         self.condition: Condition | None = None if rule.when is None else Condition(rule.when)
@@ -234,8 +237,17 @@ class Rulebook:
                     continue
                 return rule.allowed if not rule.forbids else _refusal(rule.compiled.rule, operation)
         if self.policy.default == "allow":
-            return Verdict("allow")
+            return self._moved(operation) if verb == _RENAME else Verdict("allow")
         return Verdict("deny", None, None, operation)
+
+    def _moved(self, operation: Operation) -> Verdict:
+        """An object that gets another name must not get out from under a rule that names it. `old TO new`; of a schema
+        both end in a dot, and mean all that is in it."""
+        old, _, new = operation.object.partition(" TO ")
+        for rule in self._rules:
+            if rule.forbids and any(_leaves(glob, old, new) for glob in rule.compiled.objects):
+                return _refusal(rule.compiled.rule, operation)
+        return Verdict("allow")
 
     def _about(self, verb: str) -> list[_InForce]:
         found = self._of_verb.get(verb)
@@ -245,6 +257,12 @@ class Rulebook:
             found = [rule for rule in self._rules if rule.compiled.is_about(verb)]
             self._of_verb[verb] = found
         return found
+
+
+def _leaves(glob: str, old: str, new: str) -> bool:
+    if old.endswith("."):
+        return can_begin(glob, old) and not can_begin(glob, new)
+    return matches(glob, old) and not matches(glob, new)
 
 
 def _refusal(rule: Rule, operation: Operation) -> Verdict:

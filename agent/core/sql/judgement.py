@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from msgspec import Struct
@@ -25,6 +26,8 @@ NOT_KNOWN: Final = Found((UNKNOWN,), changes_catalog=True, changes_settings=True
 MAX_SHOWN: Final = 16 << 20
 """Characters of trees that one statement may print while it runs; a statement with more is not understood."""
 
+_HOLD: Final = re.compile(r"\bwith(?:\s|/\*.*?\*/|--[^\n]*\n)+hold\b", re.IGNORECASE | re.DOTALL)
+
 _DEEPEST: Final = 4
 """Statements by name within one another: EXPLAIN ANALYZE EXECUTE p, where p is EXECUTE q …"""
 
@@ -40,13 +43,15 @@ class TreeWanted(Struct, frozen=True):
 class Judgement:
     """Of one statement, before it runs."""
 
-    def __init__(self, statement: Statement, facts: Facts, quoting: bool = True, depth: int = 0) -> None:
+    def __init__(
+        self, statement: Statement, facts: Facts, quoting: bool = True, depth: int = 0, readable: bool = True
+    ) -> None:
         self._statement = statement
         self._facts = facts
         self._quoting = quoting
         self._depth = depth
         self._trees: list[Node] | None = None
-        self._unreadable = False
+        self._unreadable = not readable
         self._refused = False
         self._named: list[Judgement] | None = None
 
@@ -65,20 +70,30 @@ class Judgement:
             return NOT_KNOWN
         if statement.kind == QUERY:
             return self._query(statement.text, statement.start)
-        found = [utility.judge(statement, self._facts)]
-        if isinstance(found[0], Wanted):
-            return found[0]
-        if statement.inner is not None and statement.executes:
+        first = utility.judge(statement, self._facts)
+        if isinstance(first, Wanted):
+            return first
+        found: list[Found | Wanted | TreeWanted] = [first]
+        if statement.inner is not None:
             found.append(self._query(statement.inner, statement.start + statement.inner_offset))
         name = utility.prepared_name(statement)
-        if name is not None and statement.executes:
+        if name is not None:
             found.append(self._prepared(name))
+        if first.changes_catalog:
+            found.append(self._event_triggers())
         known: list[Found] = []
         for one in found:
             if not isinstance(one, Found):
                 return one
-            known.append(one)
+            # What is only planned isn't done; but planning may call functions.
+            known.append(one if statement.executes or one is first else Found((), one.opaque))
         return together(*known)
+
+    def _event_triggers(self) -> Found | Wanted:
+        """Whatever changes the catalog has these run."""
+        asked = ("event_triggers", "x")
+        wanted = self._facts.missing(Wanted(names=frozenset((asked,))))
+        return wanted or Found(opaque=bool(self._facts.named(*asked)))
 
     def tree(self, printed: list[str]) -> None:
         """The server's trees of the statement that was asked for last; none if it printed none."""
@@ -136,6 +151,11 @@ def _prepared_body(statement: Statement) -> Statement:
     return inner
 
 
+def holds_cursor(statement: Statement) -> bool:
+    """Whether it declares a cursor that outlives its transaction: the rest of its query is run by the commit."""
+    return statement.tag == "DECLARE CURSOR" and _HOLD.search(statement.text) is not None
+
+
 class Inside:
     """Of what statements printed while they ran."""
 
@@ -144,6 +164,8 @@ class Inside:
         self._quoting = quoting
         self._seen: set[tuple[str, str | None]] = set()
         self._parts: list[list[Node] | Statement] = []
+        self._queries: list[str] = []
+        """Queries inside of utility statements, whose trees weren't printed."""
         self._size = 0
         self._unknown = False
 
@@ -167,7 +189,19 @@ class Inside:
         if context and any(node.token("commandType") == _UTILITY for node in trees):
             self._utility(statement)
 
-    def step(self) -> Found | Wanted:
+    def tree(self, printed: list[str]) -> None:
+        """The server's trees of the query that was asked for."""
+        self._queries.pop()
+        try:
+            self._parts += [read(text) for text in printed]
+        except TreeError:
+            self._unknown = True
+        if not printed:
+            self._unknown = True
+
+    def step(self) -> Found | Wanted | TreeWanted:
+        if self._queries and not self._unknown:
+            return TreeWanted(self._queries[-1], 0)
         wanted: list[Wanted] = []
         known: list[Found] = []
         for part in self._parts:
@@ -195,7 +229,13 @@ class Inside:
             self._unknown = True
             return
         try:
-            self._parts += [one for one in split(text, self._quoting) if one.kind != EMPTY and one.kind != QUERY]
+            for one in split(text, self._quoting):
+                if one.kind != EMPTY and one.kind != QUERY:
+                    self._parts.append(one)
+                    if one.runs is not None or holds_cursor(one):
+                        self._unknown = True
+                    elif one.inner is not None and one.executes:
+                        self._queries.append(one.inner)
         except Unreadable:
             self._unknown = True
 

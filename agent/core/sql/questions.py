@@ -139,6 +139,9 @@ KINDS: Final[dict[str, str]] = {
     # prepared: the text of the statement, and whether it was made by PREPARE
     "prepared": "s.statement, CAST(s.from_sql AS @text), {null}, {null}, {null}, {null}"
     " FROM @pg_prepared_statements s WHERE s.name == {name} OR s.name == {asked}",
+    # of the database, whatever the name: an event trigger's name and function
+    "event_triggers": "CAST(g.evtname AS @text), CAST(g.evtfoid AS @text), {null}, {null}, {null}, {null}"
+    " FROM @pg_event_trigger g WHERE g.evtenabled != 'D'",
     # of a table: name, the function's oid, schema and name, enabled
     "trigger": "CAST(g.tgname AS @text), CAST(g.tgfoid AS @text), CAST(k.nspname AS @text), CAST(p.proname AS @text),"
     " CAST(g.tgenabled AS @text), {null} FROM @pg_class c JOIN @pg_namespace n ON n.oid == c.relnamespace"

@@ -22,6 +22,8 @@ NOTHING: Final = "8"
 GROUP: Final = "9"
 """What an entry of a range table is (RTEKind in nodes/parsenodes.h)."""
 
+_LOCKING: Final = ("2", "4", "5")
+"""UPDATE, DELETE, MERGE."""
 _COMMAND: Final = re.compile(r":commandType (\d)")
 _NUMBER: Final = re.compile(r":resno (\d+) ")
 _SORTED: Final = re.compile(r":ressortgroupref (\d+)")
@@ -50,6 +52,8 @@ class Scope:
         )
         self.inlined = inlined
         """A WITH query that is run as a sub-select would be, unless it calls volatile functions."""
+        self.locks: bool = "rowMarks" in query.within or self.command in _LOCKING
+        """Its rows are kept whole, so that they can be looked at again when somebody else has changed them."""
         self.entries: list[Node] = query.nodes("rtable")
         self.reached = False
         self.seen: set[tuple[int, int, int]] = set()
@@ -118,7 +122,7 @@ class Scope:
         """The sub-select that an entry is."""
         scope = self._below.get(number)
         if scope is None:
-            scope = Scope(query, self, self.derived, self.operations is not None)
+            scope = Scope(query, self, self.derived, self.locks or self.operations is not None)
             self._below[number] = scope
         return scope
 
@@ -133,7 +137,10 @@ class Scope:
     def named(self, entry: Node) -> Scope | None:
         """The WITH query that an entry refers to; None when there is none."""
         outer = self.up(entry.number("ctelevelsup"))
-        return None if outer is None else outer.with_query(entry.token("ctename"))
+        scope = None if outer is None else outer.with_query(entry.token("ctename"))
+        if scope is not None and self.locks:
+            scope.strict = True
+        return scope
 
     def with_query(self, name: str) -> Scope | None:
         """Its WITH query of this name, as the tree writes it."""
