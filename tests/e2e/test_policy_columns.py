@@ -140,6 +140,12 @@ CASES: dict[str, str] = {
     "with w as materialized (select id, m::int as i from a.t) select id from w": "a.t.id a.t.m",
     "with w as materialized (select id, i from (select id, m::int as i from a.t) s) select id from w": "a.t.id a.t.m",
     "with w as (select id, m::int as i, random() from a.t) select id from w": "a.t.id a.t.m",
+    "select id from (select id, m::int as i from a.t offset 0) s for update": "a.t.id a.t.m",
+    "select count(s) from (select id, m::int as i from a.t offset 0) s": "a.t.m",
+    "update a.o set x = 'x' from (select id, m::int as i from a.t offset 0) s where s.id = o.id":
+        "?a.t.id ?a.o.id ?a.e.id a.t.m",
+    "with w as (select id, m::int as i from a.t offset 0) delete from a.o using w where w.id = o.id":
+        "?a.t.id ?a.o.id ?a.e.id a.t.m",
     "with w as (select m::int from a.t) select 1": "",
     "with w as materialized (select id, upper(m) from a.t) select id from w": "a.t.id",
     "with w as (select id, m from a.t) select (select m from w limit 1) from w": "a.t.m",
