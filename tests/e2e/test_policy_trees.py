@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from agent.core.sql.found import Wanted
@@ -79,6 +80,7 @@ SCHEMA = """
 def populated(server: Server) -> Iterator[Shown]:
     server.sql("CREATE DATABASE trees")
     server.sql(SCHEMA, database="trees")
+    server.sql(ROWS, database="trees")
     shown = Shown(server.dsn(database="trees"))
     yield shown
     shown.close()
@@ -120,7 +122,9 @@ CASES: dict[str, set[str]] = {
     "select (select max(id) from shop.plain), array(select id from shop.orders)": {
         *("SELECT shop.plain", "SELECT shop.orders")
     },
-    "with recursive r as (select id from shop.plain union select id + 1 from r) table r": {"SELECT shop.plain"},
+    "with recursive r as (select id from shop.plain union select id + 1 from r where id < 9) table r": {
+        "SELECT shop.plain"
+    },
     "select 1 order by (select 1 from shop.plain) limit (select 1 from shop.orders)": {
         *("SELECT shop.plain", "SELECT shop.orders")
     },
@@ -250,6 +254,47 @@ CLEAR = [
 def test_operations(shown: Shown, statement: str) -> None:
     """A statement's operations are these, no more and no fewer, on either server."""
     assert shown.operations(statement) == CASES[statement]
+
+
+WRITTEN = """
+    SELECT verb || ' ' || schemaname || '.' || relname FROM pg_stat_xact_user_tables,
+        LATERAL (VALUES ('INSERT', n_tup_ins), ('UPDATE', n_tup_upd), ('DELETE', n_tup_del)) v(verb, count)
+    WHERE count > 0 AND schemaname = 'shop'
+"""
+ROWS = """
+    INSERT INTO shop.users SELECT i, 'u', 'e' FROM generate_series(1, 9) i;
+    INSERT INTO shop.staff VALUES (11, 's', 'e', true, 1), (4, 's', 'e', true, 1);
+    INSERT INTO shop.orders SELECT i, i, 'n', i FROM generate_series(1, 9) i;
+    INSERT INTO shop.lines SELECT i, i FROM generate_series(1, 9) i;
+    INSERT INTO shop.plain SELECT i, 'b' FROM generate_series(2, 9) i;
+    INSERT INTO shop.parted VALUES (1, 'v');
+    INSERT INTO shop.triggered VALUES (1);
+    INSERT INTO shop.hushed VALUES (1);
+    INSERT INTO shop.indexed VALUES (1);
+"""
+
+
+def test_what_is_written_was_said(server: Server, shown: Shown) -> None:
+    """Every table that the server itself counts as written is among the operations, with what was done to it."""
+    counted = 0
+    other = Shown(server.dsn(database="trees"))
+    other.run("SET debug_print_rewritten = off; SET statement_timeout = '5s'")
+    for statement in CASES:
+        if "$1" in statement or "pg_t" in statement:
+            continue
+        other.run("BEGIN")
+        try:
+            other.run(statement)
+            rows = other.connection.execute(WRITTEN.encode()).fetchall()
+        except psycopg.Error:
+            rows = []
+        other.run("ROLLBACK")
+        other.run("SELECT pg_stat_force_next_flush()")  # or the next transaction counts these as well
+        said = {operation.removesuffix(" !") for operation in shown.operations(statement)}
+        assert {str(row[0]) for row in rows} <= said, statement
+        counted += len(rows)
+    other.close()
+    assert counted > 30
 
 
 @pytest.mark.parametrize("statement", OPAQUE)
