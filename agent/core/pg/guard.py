@@ -23,7 +23,7 @@ from agent.core.pg.requests import FAILS, name_at
 from agent.core.pg.rulings import NEVER_ASKED
 from agent.core.pg.task import BEGIN, LEARN, Task
 from agent.core.sql.found import Found
-from agent.core.sql.judgement import UNKNOWN
+from agent.core.sql.judgement import UNKNOWN, Judgement
 from agent.core.sql.statements import EMPTY, TRANSACTION, UTILITY, Statement, Unreadable, split
 from schemas.operation import Operation as Act
 

@@ -8,7 +8,7 @@ from mypy_extensions import i64
 
 from agent.core.commands import Command
 from agent.core.pg.errors import fields
-from agent.core.pg.exchange import Exchange, Request
+from agent.core.pg.exchange import QUERY, Exchange, Request
 from agent.core.pg.ledger import Ledger, Ruling
 from agent.core.pg.messages import HEAD, Inbox, message
 from agent.core.pg.replies import Replies, Watch
@@ -16,6 +16,7 @@ from agent.core.pg.requests import Requests
 from agent.core.pg.rulings import LIFETIME, NEVER_ASKED, Judged, Row, Rulings
 from agent.core.pg.talk import TRACE_OFF, TRACE_ON, Talk
 from agent.core.pg.task import INSIDE, Task
+from agent.core.policy.masks import Masked
 from agent.core.policy.rulebook import Rulebook
 from agent.core.sql.catalog import Catalog
 from agent.core.sql.facts import Facts
@@ -53,7 +54,7 @@ class Inquiry(Watch):
     server sent nothing."""
 
     def __init__(
-        self, rulebook: Rulebook, catalog: Catalog, ledger: Ledger, requests: Requests, replies: Replies
+        self, rulebook: Rulebook, masked: Masked, catalog: Catalog, ledger: Ledger, requests: Requests, replies: Replies
     ) -> None:
         super().__init__()
         self.resumed = False
@@ -61,8 +62,8 @@ class Inquiry(Watch):
         self._exchange: Exchange = requests.exchange
         self._requests = requests
         self._replies = replies
-        self._rulings = Rulings(rulebook, catalog)
-        self._facts = Facts()
+        self._rulings = Rulings(rulebook, masked, catalog)
+        self._facts = Facts(not masked.empty)
         self._facts_made = 0
         self._plain = Ruling(policy=rulebook.policy.version)
         ledger.ruling = self._plain
@@ -81,6 +82,8 @@ class Inquiry(Watch):
         self._altered = False
         self._deferred = False
         """Code ran in this transaction, which may have left more to run at its end."""
+        self._ran = False
+        """Code ran while a statement was parsed."""
         self._coded = False
         """There may be cursors whose queries run code: whoever fetches from one has it run."""
         self._muted = False
@@ -89,9 +92,11 @@ class Inquiry(Watch):
         self._shown: list[str] = []
         self._task: Task | None = None
 
-    def take(self, rulebook: Rulebook) -> None:
+    def take(self, rulebook: Rulebook, masked: Masked) -> None:
         """Another policy, from the next decision on."""
-        self._rulings.take(rulebook)
+        self._rulings.take(rulebook, masked)
+        self._facts.columns = not masked.empty
+        self._facts.forget()
         self._plain = Ruling(policy=rulebook.policy.version)
         self._ledger.ruling = self._plain
 
@@ -110,6 +115,8 @@ class Inquiry(Watch):
             if self._talk is not None and self._talk.shows(head):
                 if task is not None and task.inside is not None and not self._talk.tree:
                     task.inside.shown(found.get("D", ""), found.get("W", ""))
+                elif found.get("W"):
+                    self._ran = True
                 else:
                     self._shown.append(found.get("D", ""))
             elif task is not None and task.inside is not None and head is not None and head.held:
@@ -123,6 +130,13 @@ class Inquiry(Watch):
         level = self._settings[5] if len(self._settings) > 5 else "notice"
         severity = found.get("V", "NOTICE").lower()
         return severity != "info" and _LEVELS.get(severity, 7) < _LEVELS.get(level or "notice", 7)
+
+    def error(self, body: bytes) -> bytes | None:
+        """Where columns are masked, what an error quotes of a row is left out."""
+        if self._rulings.masked.empty or b"\0D" not in body:
+            return None
+        kept = [field for field in body.split(b"\0") if field and field[:1] != b"D"]
+        return message(0x45, b"".join([field + b"\0" for field in kept]) + b"\0")
 
     def heard(self, request: Request, tag: int, body: bytes) -> None:
         if self._talk is not None:
@@ -153,6 +167,12 @@ class Inquiry(Watch):
         if self.tracing and talk.untraces:
             self.tracing = False
         if task is None:
+            return
+        if self._ran:
+            self._ran, task.coded = False, True
+        if talk.scans:
+            if talk.error is not None and fields(talk.error).get("R") != "exec_parse_message":
+                task.fault = message(0x45, talk.error)
             return
         if talk.error is not None:
             task.fault = message(0x45, talk.error)
@@ -235,6 +255,9 @@ class Inquiry(Watch):
             need = NOT_KNOWN
         if isinstance(need, Found):
             need = self._weighed(need, task.statement)
+            if task.coded:
+                alone = task.kind == QUERY and not self._open and self._replies.status == _IDLE
+                need = together(need, Found(opaque=True) if alone else NOT_KNOWN)
             task.judged = self._rulings.judge(need, task.statement, now)
             if self._setting != NEVER_ASKED:
                 self._rulings.keep(task.statement, task.types, self._setting, task.judged)
@@ -258,15 +281,19 @@ class Inquiry(Watch):
         return Found(found.operations, opaque, found.changes_catalog, found.changes_settings, found.constants_matter)
 
     def _ask_tree(self, need: TreeWanted, types: tuple[int, ...], sent: list[bytes]) -> bool:
-        talk = Talk(self._exchange).ask(TRACE_ON)
+        lasting = self._open or self._replies.status != _IDLE
+        talk = Talk(self._exchange)
+        if not lasting:
+            talk.query("BEGIN")  # what parsing runs, and a constant may have code run, is undone
+        talk.ask(TRACE_ON)
         talk.settings = talk.tree = talk.untraces = True
         padding = b" " * need.before if need.before < _MOST_PADDING else b""
         talk.parse(padding + need.statement.encode(), list(types))
-        if self._open or self._replies.status != _IDLE:
-            talk.ask(TRACE_OFF)  # else the settings go with the talk
         self.tracing = True
         self._shown = []
-        return self._say(talk, talk.end(self._open), sent)
+        if lasting:
+            return self._say(talk, talk.ask(TRACE_OFF).end(self._open), sent)
+        return self._say(talk, talk.sync().query("ROLLBACK").alone(), sent)
 
     def _ask_facts(self, wanted: Wanted, sent: list[bytes]) -> bool:
         self._missing = self._facts.missing(wanted) or wanted

@@ -128,10 +128,19 @@ class Procedure(Inquiry):
                     self._ends(statement)
             else:
                 task.judged = self._kept(statement, task.types, now)
+        several = task.kind == QUERY and len(task.statements) > 1
+        if several and not task.scanned and self._replies.status == _IDLE and not self._open:
+            task.scanned = True
+            talk = Talk(self._exchange).parse(task.data[HEAD : string_end(task.data, HEAD)], [])
+            talk.scans = True  # a mistake in any of them has none of them run
+            return self._say(talk, talk.end(False), sent)
         if task.judged is None:
             return self._ask(task, sent, now)
         judged = task.judged
-        if task.kind == PARSE:
+        if task.kind == PARSE and task.coded and judged.denied:
+            self._task = None
+            sent.append(self._refuse(judged.ruling, judged.refusal(), task.data, _FAIL_PARSE, out, now))
+        elif task.kind == PARSE:
             self._task = None
             begin = string_end(task.data, HEAD) + 1
             self._prepare(task.data, task.statements, task.data[begin : string_end(task.data, begin)], sent, out, now)
@@ -271,7 +280,7 @@ class Procedure(Inquiry):
             return self._ask_facts(found, sent)
         if isinstance(found, TreeWanted):
             return self._ask_tree(found, (), sent)
-        ruling = self._rulings.rule(found.operations, task.about(), now)
+        ruling = self._rulings.rule(found, task.about(), now)
         if task.operation is not None:
             known = task.operation.known
             task.operation.inside = tuple([one for one in ruling.operations if one not in known])

@@ -76,6 +76,10 @@ class Watch:
         """A held request is over but for these messages, which the client has not got."""
         raise NotImplementedError
 
+    def error(self, body: bytes) -> bytes | None:
+        """What the client gets in place of this ErrorResponse, if not the same."""
+        raise NotImplementedError
+
     def stepped(self, request: Request) -> None:
         """A request whose ReadyForQuery is not the client's is over."""
         raise NotImplementedError
@@ -332,6 +336,8 @@ class Replies:
             start = at
             self._owner_is(operation)
         if tag == _ERROR:
+            if request.instead is None and self.watch is not None:
+                request.instead = self.watch.error(data[at + HEAD : end])
             if request.instead is not None:
                 self._cut(data[start:at], out, now)
                 self._cut(request.instead, out, now)

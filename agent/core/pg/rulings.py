@@ -10,11 +10,11 @@ from typing import Final
 
 from agent.core.pg.errors import error_response
 from agent.core.pg.ledger import Ruling
+from agent.core.policy.masks import Masked
 from agent.core.policy.rulebook import Rulebook
 from agent.core.sql.catalog import Catalog
 from agent.core.sql.found import Found
 from agent.core.sql.statements import QUERY, Statement, shape
-from schemas.operation import Operation
 
 LIFETIME: Final = 1_000_000
 """Microseconds that a decision, and what is known of the catalog, is believed: others may change the catalog."""
@@ -24,6 +24,26 @@ MAX_KEPT: Final = 2_048
 
 LONGEST_KEPT: Final = 65_536
 """Characters of a statement whose decision is kept."""
+
+_OUTSIDE: Final = (
+    "FOREIGN",
+    "COPY FILE",
+    "COPY PROGRAM",
+    "UNKNOWN",
+    "LOAD",
+    "CREATE PUBLICATION",
+    "CREATE SUBSCRIPTION",
+)
+"""Ways of reading a table that go past its columns."""
+
+_FILES: Final = frozenset(
+    f"EXECUTE pg_catalog.{name}"
+    for name in (
+        "pg_read_file pg_read_binary_file pg_stat_file pg_ls_dir lo_import lo_export pg_logical_slot_get_changes"
+        " pg_logical_slot_peek_changes pg_logical_slot_get_binary_changes pg_logical_slot_peek_binary_changes"
+        " pg_create_logical_replication_slot pg_get_wal_record_info"
+    ).split()
+)
 
 NEVER_ASKED: Final = -1
 
@@ -62,17 +82,19 @@ def refusal(ruling: Ruling) -> bytes:
 class Rulings:
     """Decides for one session, and remembers."""
 
-    def __init__(self, rulebook: Rulebook, catalog: Catalog) -> None:
+    def __init__(self, rulebook: Rulebook, masked: Masked, catalog: Catalog) -> None:
         self._rulebook = rulebook
+        self.masked = masked
         self._catalog = catalog
         self._kept: dict[tuple[str, tuple[int, ...], int], Judged] = {}
         self._shapes: dict[tuple[str, tuple[int, ...], int], Judged] = {}
         self._settings: dict[Row, int] = {}
         self._changes = catalog.changes
 
-    def take(self, rulebook: Rulebook) -> None:
+    def take(self, rulebook: Rulebook, masked: Masked) -> None:
         """Another policy."""
         self._rulebook = rulebook
+        self.masked = masked
         self.forget()
 
     def setting(self, row: Row) -> int:
@@ -113,7 +135,7 @@ class Rulings:
         if judged is None or now - judged.made >= LIFETIME:
             return None
         if not self._rulebook.stable:
-            return Judged(judged.found, self.rule(judged.found.operations, statement, now), judged.made)
+            return Judged(judged.found, self.rule(judged.found, statement, now), judged.made)
         return judged
 
     def keep(self, statement: Statement, types: tuple[int, ...], setting: int, judged: Judged) -> None:
@@ -129,19 +151,41 @@ class Rulings:
                 self._shapes[(formed, types, setting)] = judged
 
     def judge(self, found: Found, statement: Statement, now: int) -> Judged:
-        return Judged(found, self.rule(found.operations, statement, now), now)
+        return Judged(found, self.rule(found, statement, now), now)
 
-    def rule(self, operations: tuple[Operation, ...], statement: Statement, now: int) -> Ruling:
-        """What the policy says of these operations. Until there is consent to wait for, what needs it is denied."""
+    def rule(self, found: Found, statement: Statement, now: int) -> Ruling:
+        """What the policy says. Until there is consent to wait for, what needs it is denied; until masks replace
+        values, what would let out a masked one."""
+        operations = found.operations
         verdict = self._rulebook.decide(operations, statement.text, None, statement.tag, now)
         message = verdict.message
         if verdict.effect == "approve":
             message = "it needs consent, which this version can't ask for" + (f"; {message}" if message else "")
-        return Ruling(
-            tuple([str(operation) for operation in operations]),
-            "allow" if verdict.effect == "allow" else "deny",
-            verdict.rule,
-            self._rulebook.policy.version,
-            message,
-            None if verdict.operation is None else str(verdict.operation),
-        )
+        names = tuple([str(operation) for operation in operations])
+        version = self._rulebook.policy.version
+        if verdict.effect != "allow":
+            return Ruling(names, "deny", verdict.rule, version, message, str(verdict.operation or "") or None)
+        hidden = None if self.masked.empty else self._hidden(found, verdict.rule is not None)
+        if hidden is not None:
+            mask, why = hidden
+            return Ruling(names, "deny", mask, version, why + "; this version can't mask it, so it is refused")
+        return Ruling(names, "allow", verdict.rule, version)
+
+    def _hidden(self, found: Found, named: bool) -> tuple[str, str] | None:
+        """The mask that this would get round, and how. `named`: a rule allows it by name."""
+        masked = self.masked
+        column = masked.hides(found.shown, found.compared)
+        if column is not None:
+            return column[0], f"it reads {column[1]}"
+        for table in found.defines:
+            old = table.partition(" TO ")[0]
+            mask = masked.concerns(old) or masked.concerns(old.rpartition(".")[0])
+            if mask is not None:
+                return mask, f"it reads or alters {old} as a whole"
+        name = masked.first
+        if not named and found.opaque:
+            return name, "it runs code, which may read what is masked"
+        for operation in found.operations:
+            if not named and (operation.verb in _OUTSIDE or str(operation) in _FILES):
+                return name, f"it does {operation}, which may read what is masked"
+        return None

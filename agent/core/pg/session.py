@@ -51,6 +51,7 @@ from agent.core.pg.ledger import Ledger
 from agent.core.pg.messages import AUTHENTICATION, BACKEND_KEY_DATA, READY, ProtocolError, message
 from agent.core.pg.replies import Replies
 from agent.core.pg.requests import Requests
+from agent.core.policy.masks import Masked
 from agent.core.policy.rulebook import Rulebook, Rules
 from agent.core.session import Session
 from agent.core.sql.catalog import Catalog
@@ -85,6 +86,7 @@ class PgSession(Session):
         self._to_client = Gate()
         self._durable = 0
         self._rulebook: Rulebook | None = None
+        self._masked = Masked([])
         self._catalog = Catalog()
         self._guard: Guard | None = None
         self._server_lost: str | None = None
@@ -194,18 +196,19 @@ class PgSession(Session):
         ledger, wish = self._ledger, self._greeting.wish
         if ledger is None or wish is None:
             return
-        rulebook = (rules or Rules(NOTHING)).rulebook(
-            ledger.identity, ledger.resource, self._terms.client_address, wish.client_name
-        )
+        rules = rules or Rules(NOTHING)
+        address, name = self._terms.client_address, wish.client_name
+        rulebook = rules.rulebook(ledger.identity, ledger.resource, address, name)
+        masked = self._masked = rules.masks.masked(ledger.identity, ledger.resource, address, name)
         if self._guard is not None:
-            self._guard.take(rulebook)
-        self._rulebook = None if rulebook.empty else rulebook
+            self._guard.take(rulebook, masked)
+        self._rulebook = None if rulebook.empty and masked.empty else rulebook
 
     def _watch(self, requests: Requests, replies: Replies) -> Guard | None:
         """The guard, if there is a policy for this session: it takes over between two messages."""
         ledger = self._ledger
         if self._guard is None and self._rulebook is not None and ledger is not None and requests.between():
-            self._guard = Guard(self._rulebook, self._catalog, ledger, requests, replies)
+            self._guard = Guard(self._rulebook, self._masked, self._catalog, ledger, requests, replies)
             replies.watch = self._guard
         return self._guard
 

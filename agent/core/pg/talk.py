@@ -68,6 +68,8 @@ class Talk:
         """Its first row is what SETTINGS asks."""
         self.tree = False
         """It asks for a tree."""
+        self.scans = False
+        """It shows the server a message of several statements, which it can't parse as one."""
         self.untraces = False
         """When it is over, the server shows trees no more."""
         self._exchange = exchange
@@ -97,6 +99,11 @@ class Talk:
         self._push(CLOSE)
         oids = len(types).to_bytes(2, "big") + b"".join([kind.to_bytes(4, "big") for kind in types])
         self._pieces.append(message(0x50, _NAME + statement + b"\0" + oids) + _CLOSE_STATEMENT)
+        return self
+
+    def sync(self) -> Talk:
+        self._push(SYNC)
+        self._pieces.append(_SYNC)
         return self
 
     def end(self, pipeline: bool) -> bytes:

@@ -44,6 +44,8 @@ class Task:
         self.failed = False
         self.checked = False
         self.closed = False
+        self.scanned = False
+        self.coded = False
 
     def next(self) -> None:
         """The next statement's turn."""

@@ -68,6 +68,8 @@ class Masked:
     def __init__(self, masks: list[_Compiled]) -> None:
         self._masks: list[_Compiled] = [one for one in masks if one.columns is not None]
         self.empty: bool = not self._masks
+        self.first: str = self._masks[0].mask.name if self._masks else ""
+        """The name of the first mask."""
         self.unenforceable: tuple[str, ...] = tuple(
             [one.mask.name for one in masks if one.mask.types or one.mask.patterns or one.mask.fields]
         )

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from agent.core.policy.conditions import OF_OPERATION, Condition, host
 from agent.core.policy.globs import Globs, can_begin, matches
+from agent.core.policy.masks import Masks
 from agent.core.policy.verbs import UNKNOWN, normal
 from schemas.identity import Identity
 from schemas.operation import Operation
@@ -53,6 +54,7 @@ class Rules:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
+        self.masks: Masks = Masks(policy)
         self.compiled: list[CompiledRule] = [CompiledRule(rule) for rule in policy.rules]
 
     def ask_for(self, name: str) -> bool:

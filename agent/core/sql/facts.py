@@ -22,7 +22,9 @@ Row = tuple[str | None, ...]
 class Facts:
     """Relations and routines by OID, and what names stand for."""
 
-    def __init__(self) -> None:
+    def __init__(self, columns: bool = False) -> None:
+        self.columns = columns
+        """Whether it matters which columns a statement lets out."""
         self.relations: dict[int, Relation | None] = {}
         self.routines: dict[int, Routine | None] = {}
         self.effects: dict[int, int] = {}

@@ -19,6 +19,12 @@ class Found(Struct, frozen=True):
     """It may change settings that the meaning of later statements rests on (search_path, role, quoting)."""
     constants_matter: bool = False
     """Another statement that differs in its constants alone may do something else."""
+    shown: tuple[str, ...] = ()
+    """Columns, `schema.table.column`, of whose values it lets something out."""
+    compared: tuple[str, ...] = ()
+    """Columns that rows are only chosen, joined, grouped or sorted by."""
+    defines: tuple[str, ...] = ()
+    """Tables that it reads or alters as a whole, not by a query."""
 
 
 class Wanted(Struct, frozen=True):
@@ -39,4 +45,11 @@ def together(*found: Found) -> Found:
         any(one.changes_catalog for one in found),
         any(one.changes_settings for one in found),
         any(one.constants_matter for one in found),
+        _all(tuple(column for one in found for column in one.shown)),
+        _all(tuple(column for one in found for column in one.compared)),
+        _all(tuple(table for one in found for table in one.defines)),
     )
+
+
+def _all(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
-from agent.core.sql import queries, utility
+from agent.core.sql import columns, queries, utility
 from agent.core.sql.context import context_statement
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted, together
@@ -26,6 +27,10 @@ NOT_KNOWN: Final = Found((UNKNOWN,), changes_catalog=True, changes_settings=True
 MAX_SHOWN: Final = 16 << 20
 """Characters of trees that one statement may print while it runs; a statement with more is not understood."""
 
+_WRITES: Final = ("INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE")
+_HARMLESS: Final = ("INSERT", "TRUNCATE", "DROP TABLE", "GRANT", "REVOKE", "VACUUM", "ANALYZE", "LOCK", "COMMENT")
+"""Utility commands that let nothing of a table's columns out."""
+_COMPUTES_INDEXES: Final = ("REINDEX", "CLUSTER", "ANALYZE", "VACUUM")
 _HOLD: Final = re.compile(r"\bwith(?:\s|/\*.*?\*/|--[^\n]*\n)+hold\b", re.IGNORECASE | re.DOTALL)
 
 _DEEPEST: Final = 4
@@ -38,6 +43,29 @@ class TreeWanted(Struct, frozen=True):
 
     statement: str
     before: int
+
+
+def judge_trees(trees: list[Node], facts: Facts) -> Found | Wanted:
+    """What a query does, and which columns it lets out. The catalog itself is written by nobody who keeps to SQL."""
+    found = queries.judge(trees, facts)
+    if not isinstance(found, Found):
+        return found
+    if any(one.verb in _WRITES and one.object.startswith(("pg_catalog.", "pg_toast.")) for one in found.operations):
+        found = together(found, NOT_KNOWN)
+    if not facts.columns:
+        return found
+    used = columns.uses(trees, facts)
+    if isinstance(used, Wanted):
+        return used
+    return msgspec.structs.replace(found, shown=used.shown, compared=used.compared)
+
+
+def _whole(found: Found | Wanted) -> Found | Wanted:
+    """A utility statement is about its objects as a whole."""
+    if isinstance(found, Wanted):
+        return found
+    about = tuple([operation.object for operation in found.operations if operation.verb not in _HARMLESS])
+    return msgspec.structs.replace(found, defines=about)
 
 
 class Judgement:
@@ -53,6 +81,7 @@ class Judgement:
         self._trees: list[Node] | None = None
         self._unreadable = not readable
         self._refused = False
+        self._asked: list[tuple[str, str]] = []
         self._named: list[Judgement] | None = None
 
     def step(self) -> Found | Wanted | TreeWanted:
@@ -70,7 +99,8 @@ class Judgement:
             return NOT_KNOWN
         if statement.kind == QUERY:
             return self._query(statement.text, statement.start)
-        first = utility.judge(statement, self._facts)
+        self._asked.clear()
+        first = _whole(utility.judge(statement, self._facts))
         if isinstance(first, Wanted):
             return first
         found: list[Found | Wanted | TreeWanted] = [first]
@@ -79,8 +109,12 @@ class Judgement:
         name = utility.prepared_name(statement)
         if name is not None:
             found.append(self._prepared(name))
-        if first.changes_catalog:
-            found.append(self._event_triggers())
+        if first.changes_catalog and self._any("event_triggers"):
+            found.append(Found(opaque=True))
+        if statement.tag in _COMPUTES_INDEXES and self._any("index_code"):
+            found.append(NOT_KNOWN)  # some of them can't be run where they could be undone
+        if self._asked:
+            found.append(Wanted(names=frozenset(self._asked)))
         known: list[Found] = []
         for one in found:
             if not isinstance(one, Found):
@@ -89,11 +123,12 @@ class Judgement:
             known.append(one if statement.executes or one is first else Found((), one.opaque))
         return together(*known)
 
-    def _event_triggers(self) -> Found | Wanted:
-        """Whatever changes the catalog has these run."""
-        asked = ("event_triggers", "x")
-        wanted = self._facts.missing(Wanted(names=frozenset((asked,))))
-        return wanted or Found(opaque=bool(self._facts.named(*asked)))
+    def _any(self, kind: str) -> bool:
+        """Whether the database has any such; where that isn't known, it is to be asked."""
+        name = (kind, "x")
+        if self._facts.missing(Wanted(names=frozenset((name,)))) is not None:
+            self._asked.append(name)
+        return bool(self._facts.named(*name))
 
     def tree(self, printed: list[str]) -> None:
         """The server's trees of the statement that was asked for last; none if it printed none."""
@@ -114,7 +149,7 @@ class Judgement:
     def _query(self, text: str, before: int) -> Found | Wanted | TreeWanted:
         if self._trees is None:
             return TreeWanted(text, before)
-        return queries.judge(self._trees, self._facts)
+        return judge_trees(self._trees, self._facts)
 
     def _prepared(self, name: str) -> Found | Wanted | TreeWanted:
         """EXECUTE runs what PREPARE, or the protocol, has prepared under this name."""
@@ -206,9 +241,9 @@ class Inside:
         known: list[Found] = []
         for part in self._parts:
             found = (
-                utility.judge(part, self._facts, inside=True)
+                _whole(utility.judge(part, self._facts, inside=True))
                 if isinstance(part, Statement)
-                else queries.judge(part, self._facts)
+                else judge_trees(part, self._facts)
             )
             if isinstance(found, Wanted):
                 wanted.append(found)

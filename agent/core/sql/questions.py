@@ -139,6 +139,11 @@ KINDS: Final[dict[str, str]] = {
     # prepared: the text of the statement, and whether it was made by PREPARE
     "prepared": "s.statement, CAST(s.from_sql AS @text), {null}, {null}, {null}, {null}"
     " FROM @pg_prepared_statements s WHERE s.name == {name} OR s.name == {asked}",
+    # whatever the name: the schema that a new object goes to
+    "current_schema": "CAST(@current_schema() AS @text), {null}, {null}, {null}, {null}, {null}",
+    # of the database, whatever the name: an index that calls a routine which isn't the server's own
+    "index_code": "CAST(i.indexrelid AS @text), {null}, {null}, {null}, {null}, {null} FROM @pg_index i"
+    " WHERE @textregexeq(@concat(i.indexprs, i.indpred), 'funcid [1-9][0-9]{4}') LIMIT 1",
     # of the database, whatever the name: an event trigger's name and function
     "event_triggers": "CAST(g.evtname AS @text), CAST(g.evtfoid AS @text), {null}, {null}, {null}, {null}"
     " FROM @pg_event_trigger g WHERE g.evtenabled != 'D'",
@@ -205,7 +210,9 @@ KINDS: Final[dict[str, str]] = {
 
 _PLACES: Final = re.compile("[\1-\3]")
 _OF_OIDS: Final = frozenset(("type_code", "columns", "definition"))
-_AS_IT_IS: Final = frozenset(("type_code", "prepared", "json_casts"))
+_AS_IT_IS: Final = frozenset(
+    ("type_code", "prepared", "json_casts", "current_schema", "event_triggers", "index_code")
+)
 """Kinds whose names need not be identifiers: prepared statements of the protocol, OIDs."""
 _VISIBLE: Final = {
     "visible_table": "@pg_table_is_visible(c.oid)",
