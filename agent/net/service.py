@@ -6,16 +6,25 @@ import gc
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from ssl import SSLContext
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+from twisted.logger import (
+    FilteringLogObserver,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    textFileLogObserver,
+)
 
 from agent.core.commands import Prove
 from agent.core.events import PolicyChanged
@@ -323,6 +332,10 @@ def run(configuration: Configuration, ready: Callable[[str], None]) -> None:
     from twisted.internet import reactor as chosen
 
     reactor: Reactor = chosen
+    passing: list[Any] = [LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)]
+    observer: Any = textFileLogObserver(sys.stderr)
+    told: list[Any] = [FilteringLogObserver(observer, passing)]
+    globalLogBeginner.beginLoggingTo(told, redirectStandardIO=False)
     agent = Agent(reactor, configuration)
     listeners = agent.listen()
 

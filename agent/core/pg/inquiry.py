@@ -14,7 +14,7 @@ from agent.core.pg.messages import HEAD, Inbox, message
 from agent.core.pg.replies import Replies, Watch
 from agent.core.pg.requests import Requests
 from agent.core.pg.rulings import LIFETIME, NEVER_ASKED, Judged, Row, Rulings
-from agent.core.pg.talk import TRACE_OFF, TRACE_ON, Talk
+from agent.core.pg.talk import TRACE_OFF, TRACE_ON, TRACED, Talk
 from agent.core.pg.task import INSIDE, Task
 from agent.core.policy.masks import Masked
 from agent.core.policy.rulebook import Rulebook
@@ -179,6 +179,8 @@ class Inquiry(Watch):
             if self._exchange.skipping:
                 self._open = True
             return
+        if talk.checks and task.inside is not None and TRACED not in rows:
+            task.inside.untraced()
         if talk.settings and rows and len(rows[0]) >= _SETTINGS:
             self._learn(rows.pop(0)[:_SETTINGS])
         missing, self._missing = self._missing, None

@@ -11,7 +11,7 @@ from agent.core.pg.inquiry import Inquiry
 from agent.core.pg.messages import HEAD, message, string_end, text
 from agent.core.pg.requests import FAILS
 from agent.core.pg.rulings import NEVER_ASKED, Judged, refusal
-from agent.core.pg.talk import SETTINGS, TRACE_OFF, TRACE_ON, Talk
+from agent.core.pg.talk import SETTINGS, TRACE_CHECK, TRACE_OFF, TRACE_ON, Talk
 from agent.core.pg.task import BEGIN, DECIDE, DEFERRED, INSIDE, LEARN, NEXT, REFUSE, RUN, RUNNING, Task
 from agent.core.sql.found import Found, Wanted
 from agent.core.sql.judgement import NOT_KNOWN, Inside, TreeWanted
@@ -64,6 +64,10 @@ class Procedure(Inquiry):
             return self._copy(sent, out, now)
         if not self._drained(sent):
             return False
+        if self._exchange.skipping and task.fault is None and task.request is None:
+            self._task = None
+            self._pass(task.data, sent, out, now)  # an error came before it: the server passes over it
+            return True
         if task.stage == LEARN:
             return self._settle(task, sent, out, now)
         if task.stage == DECIDE:
@@ -171,8 +175,8 @@ class Procedure(Inquiry):
         if task.inside is None:
             task.inside = Inside(self._facts, self._quoting)
             talk = Talk(self._exchange).ask("DISCARD PLANS").ask(TRACE_ON)
-            talk.ask("SET CONSTRAINTS ALL IMMEDIATE", shown=True).ask(TRACE_OFF)
-            talk.untraces = True
+            talk.ask("SET CONSTRAINTS ALL IMMEDIATE", shown=True).ask(TRACE_CHECK).ask(TRACE_OFF)
+            talk.checks = talk.untraces = True
             self.tracing = True
             return self._say(talk, talk.end(self._open), sent)
         found = task.inside.step()
@@ -264,13 +268,14 @@ class Procedure(Inquiry):
         if not task.checked:
             task.checked = True
             if task.began or (self._open and self._replies.status == _IDLE):
-                talk = Talk(self._exchange).ask("SET CONSTRAINTS ALL IMMEDIATE", shown=True)
+                talk = Talk(self._exchange).ask("SET CONSTRAINTS ALL IMMEDIATE", shown=True).ask(TRACE_CHECK)
+                talk.checks = True
                 return self._say(talk, talk.end(self._open), sent)
             self._deferred = self._coded = True
         last = task.index + 1 >= len(task.statements)
         if self.tracing and not (task.began and last):
-            talk = Talk(self._exchange).ask(TRACE_OFF)
-            talk.untraces = True
+            talk = Talk(self._exchange).ask(TRACE_CHECK).ask(TRACE_OFF)
+            talk.checks = talk.untraces = True
             return self._say(talk, talk.end(self._open), sent)
         found = task.inside.step()
         task.questions += 1

@@ -396,7 +396,7 @@ class Replies:
 
     def _failed(self, request: Request, operation: Operation | None, body: bytes, out: list[Command], now: int) -> None:
         if operation is not None:
-            found = fields(body)
+            found = fields(body if request.instead is None else request.instead[HEAD:])
             if operation.error_code is None:
                 operation.error_code = found.get("C", "")
                 operation.error_message = redact(found.get("M", ""))

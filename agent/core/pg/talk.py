@@ -53,6 +53,10 @@ TRACE_OFF: Final = (
     f"CASE WHEN {_QUIET} THEN {_SET}('log_min_messages', {_SETTING}('hoop.log'), true) END"
 )
 
+TRACE_CHECK: Final = f"SELECT {_SETTING}('debug_print_rewritten'), {_SETTING}('client_min_messages')"
+TRACED: Final = ("on", "log")
+"""What TRACE_CHECK answers as long as nobody has switched the trace off."""
+
 Row = tuple[str | None, ...]
 
 
@@ -68,6 +72,8 @@ class Talk:
         """Its first row is what SETTINGS asks."""
         self.tree = False
         """It asks for a tree."""
+        self.checks = False
+        """It asks whether the trace is still on."""
         self.scans = False
         """It shows the server a message of several statements, which it can't parse as one."""
         self.untraces = False

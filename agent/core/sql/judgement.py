@@ -31,6 +31,7 @@ _WRITES: Final = ("INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE")
 _HARMLESS: Final = ("INSERT", "TRUNCATE", "DROP TABLE", "GRANT", "REVOKE", "VACUUM", "ANALYZE", "LOCK", "COMMENT")
 """Utility commands that let nothing of a table's columns out."""
 _COMPUTES_INDEXES: Final = ("REINDEX", "CLUSTER", "ANALYZE", "VACUUM")
+_IN_C: Final = re.compile(r"\blanguage\b\W*(?:c|internal)\b", re.IGNORECASE)
 _HOLD: Final = re.compile(r"\bwith(?:\s|/\*.*?\*/|--[^\n]*\n)+hold\b", re.IGNORECASE | re.DOTALL)
 
 _DEEPEST: Final = 4
@@ -58,6 +59,14 @@ def judge_trees(trees: list[Node], facts: Facts) -> Found | Wanted:
     if isinstance(used, Wanted):
         return used
     return msgspec.structs.replace(found, shown=used.shown, compared=used.compared)
+
+
+def _utility(statement: Statement, facts: Facts, inside: bool = False) -> Found | Wanted:
+    """What a utility statement does. Code in C, which SQL can't follow, is made by none but the server's owner."""
+    found = _whole(utility.judge(statement, facts, inside))
+    if isinstance(found, Found) and statement.tag.startswith("CREATE FUNCTION") and _IN_C.search(statement.text):
+        return together(found, NOT_KNOWN)
+    return found
 
 
 def _whole(found: Found | Wanted) -> Found | Wanted:
@@ -100,7 +109,7 @@ class Judgement:
         if statement.kind == QUERY:
             return self._query(statement.text, statement.start)
         self._asked.clear()
-        first = _whole(utility.judge(statement, self._facts))
+        first = _utility(statement, self._facts)
         if isinstance(first, Wanted):
             return first
         found: list[Found | Wanted | TreeWanted] = [first]
@@ -224,6 +233,10 @@ class Inside:
         if context and any(node.token("commandType") == _UTILITY for node in trees):
             self._utility(statement)
 
+    def untraced(self) -> None:
+        """The trace was switched off: what ran isn't known."""
+        self._unknown = True
+
     def tree(self, printed: list[str]) -> None:
         """The server's trees of the query that was asked for."""
         self._queries.pop()
@@ -241,7 +254,7 @@ class Inside:
         known: list[Found] = []
         for part in self._parts:
             found = (
-                _whole(utility.judge(part, self._facts, inside=True))
+                _utility(part, self._facts, inside=True)
                 if isinstance(part, Statement)
                 else judge_trees(part, self._facts)
             )

@@ -89,7 +89,9 @@ _RELATION: Final = (
 _ROUTINE: Final = (
     "SELECT '=routine', CAST(p.oid AS @text), CAST(n.nspname AS @text), CAST(p.proname AS @text),"
     " CAST(l.lanname AS @text), @concat(p.prokind, p.provolatile, CASE WHEN p.prosecdef THEN 'd' END),"
-    " @array_to_string(p.proconfig, @chr(10)), @concat_ws(',', (SELECT @concat_ws(',', CAST(a.aggtransfn AS @oid),"
+    " @concat_ws(@chr(10), @array_to_string(p.proconfig, @chr(10)),"
+    " CASE WHEN @textregexeq(p.prosrc, 'set_config|debug_print|client_min') AND p.prolang == CAST(14 AS @oid)"
+    " THEN 'debug_print_rewritten=' END), @concat_ws(',', (SELECT @concat_ws(',', CAST(a.aggtransfn AS @oid),"
     " CAST(a.aggfinalfn AS @oid), CAST(a.aggcombinefn AS @oid), CAST(a.aggserialfn AS @oid),"
     " CAST(a.aggdeserialfn AS @oid), CAST(a.aggmtransfn AS @oid), CAST(a.aggminvtransfn AS @oid),"
     " CAST(a.aggmfinalfn AS @oid)) FROM @pg_aggregate a WHERE CAST(a.aggfnoid AS @oid) == p.oid"
@@ -210,9 +212,7 @@ KINDS: Final[dict[str, str]] = {
 
 _PLACES: Final = re.compile("[\1-\3]")
 _OF_OIDS: Final = frozenset(("type_code", "columns", "definition"))
-_AS_IT_IS: Final = frozenset(
-    ("type_code", "prepared", "json_casts", "current_schema", "event_triggers", "index_code")
-)
+_AS_IT_IS: Final = frozenset(("type_code", "prepared", "json_casts", "current_schema", "event_triggers", "index_code"))
 """Kinds whose names need not be identifiers: prepared statements of the protocol, OIDs."""
 _VISIBLE: Final = {
     "visible_table": "@pg_table_is_visible(c.oid)",
