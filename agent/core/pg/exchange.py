@@ -253,6 +253,10 @@ class Exchange:
         """The request that came last."""
         return self._queue[-1] if len(self._queue) > self._head else None
 
+    def awaits_ready(self) -> bool:
+        """Whether a ReadyForQuery is to come that may tell of another state of the transaction."""
+        return any(request.kind in (QUERY, SYNC, FUNCTION) for request in self._queue[self._head :])
+
     def put_back(self, request: Request) -> None:
         """A request whose answer was put aside is the head again."""
         self._queue.insert(self._head, request)

@@ -74,6 +74,8 @@ class Inquiry(Watch):
         self._open = False
         """Messages of the extended protocol were sent since the last Sync: what they do is one transaction yet."""
         self._flushed = False
+        self._executed = False
+        """One of them was an Execute."""
         self._setting = NEVER_ASKED
         self._settings: Row = ()
         self._quoting = True
@@ -217,8 +219,8 @@ class Inquiry(Watch):
         return False
 
     def _aborted(self) -> bool:
-        """The transaction failed: the server does nothing but end it."""
-        return not self._open and len(self._exchange) == 0 and self._replies.status == _FAILED
+        """The transaction failed, and nothing was asked since that could end it: the server does nothing else."""
+        return self._replies.status == _FAILED and not self._executed and not self._exchange.awaits_ready()
 
     def _affects(self, found: Found) -> None:
         if found.changes_settings or found.opaque:
@@ -308,8 +310,9 @@ class Inquiry(Watch):
             self._requests.add(data)
             if data[0] in _OPENS:
                 self._open, self._flushed = True, False
+                self._executed = self._executed or data[0] == _E
             elif data[0] == _S or data[0] == _Q:
-                self._open = False
+                self._open = self._executed = False
         leaves = self._requests.read(out, now)
         if leaves:
             sent.append(leaves)
