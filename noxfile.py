@@ -71,7 +71,8 @@ def e2e(session: nox.Session) -> None:
     missing = install_servers(session)
     install_wheel(session)
     with away_from_source():
-        session.run("python", "-m", "pytest", "tests/e2e", *session.posargs, env=COMPILED)
+        shared = {"HOOPCTL_SHARED": str(HERE.parent / "shared")}  # the corpora that come with probe.py, if there
+        session.run("python", "-m", "pytest", "tests/e2e", *session.posargs, env=COMPILED | shared)
     if missing:
         session.warn(f"NOT TESTED with {', '.join(missing)}: not installed, and could not be (root and apt-get needed)")
 

@@ -20,7 +20,7 @@ version: 1
 # Keys, the journal and control data. The agent's own: nobody else may write here.
 state: ./state
 
-# Who may do what. This version enforces no rules yet, and refuses a policy that has any.
+# Who may do what; hoopctl policy check says what is wrong in it. Read again whenever it changes.
 policy: ./policy.yaml
 
 # Where the agent listens; a listener that isn't named is off. Port 0 takes a free one.
@@ -47,7 +47,9 @@ audit:
 
 POLICY = """\
 # The first rule that matches an operation decides it; no match: allow.
-# This version enforces no rules and no masks, and refuses to start with any: an unenforced rule would be believed.
+# What holds for an operation is decided from what the database itself says that a statement does.
+# Consent (effect: approve) and masks aren't in this version: what needs consent is denied, and so is what would let out
+# a masked column.
 version: 1
 
 rules: []
