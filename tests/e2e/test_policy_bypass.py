@@ -31,6 +31,9 @@ ONLY_WITH = {"guard15": 15, "guard18": 18}
 """Corpora whose attacks work on one version of the server only."""
 
 
+NEWEST = servers.embedded().major if not os.environ.get("HOOPCTL_ALL") else 0
+
+
 @dataclass(frozen=True)
 class Shop:
     """A server with the database `shop`, and the agent in front of it under the policy of a folder of corpora."""
@@ -99,6 +102,8 @@ def test_corpus(shop: Shop, kind: str, corpus: Path) -> None:
     """No attack changes what a rule forbids to change; ordinary work is answered as without the agent."""
     if ONLY_WITH.get(corpus.stem) not in (None, shop.server.binaries.major):
         pytest.skip(f"its attacks do not work on PostgreSQL {shop.server.binaries.major}")
+    if corpus.parent == OWN and corpus.stem not in ONLY_WITH and NEWEST not in (0, shop.server.binaries.major):
+        pytest.skip("ours are played on the newest server; with older ones by `pytest -k system` and HOOPCTL_ALL=1")
     done = shop.probe(kind, corpus)
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     said = "\n".join([*failed, *done.stdout.splitlines()[-1:], done.stderr[-4000:]])

@@ -16,12 +16,12 @@ from mypy_extensions import i64
 
 from agent.core.commands import Command
 from agent.core.limits import MAX_STATEMENT
-from agent.core.pg.exchange import BIND, EXECUTE, PARSE, QUERY
+from agent.core.pg.exchange import BIND, EXECUTE, PARSE, QUERY, SYNC
 from agent.core.pg.messages import HEAD, message, string_end, text, u16, u32
 from agent.core.pg.procedure import Procedure
 from agent.core.pg.requests import FAILS, name_at
 from agent.core.pg.rulings import NEVER_ASKED
-from agent.core.pg.task import BEGIN, LEARN, Task
+from agent.core.pg.task import BEGIN, END, LEARN, Task
 from agent.core.sql.found import Found
 from agent.core.sql.judgement import UNKNOWN, Judgement
 from agent.core.sql.statements import EMPTY, TRANSACTION, UTILITY, Statement, Unreadable, split
@@ -126,7 +126,10 @@ class Guard(Procedure):
         tag = data[0]
         if self.tracing and not self._open and len(self._exchange) == 0 and self._replies.status == _IDLE:
             self.tracing = False  # what was set for a transaction went with it
-        if self._exchange.skipping and tag != _S:
+        if tag == _S and self._wrapped:
+            self._task = Task(SYNC, data, [], ())
+            self._task.stage = END
+        elif self._exchange.skipping and tag != _S:
             self._pass(data, sent, out, now)  # the server passes over it
         elif tag in (_Q, _P, _B) and self._setting == NEVER_ASKED and not self._aborted():
             self._task = Task(QUERY, data, [], ())

@@ -74,6 +74,8 @@ class Inquiry(Watch):
         self._open = False
         """Messages of the extended protocol were sent since the last Sync: what they do is one transaction yet."""
         self._flushed = False
+        self._wrapped = False
+        """The pipeline runs in a transaction of ours."""
         self._executed = False
         """One of them was an Execute."""
         self._setting = NEVER_ASKED

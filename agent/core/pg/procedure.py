@@ -6,13 +6,13 @@ from typing import Final
 
 from agent.core.commands import Command
 from agent.core.pg.errors import error_response
-from agent.core.pg.exchange import BIND, PARSE, QUERY, Request
+from agent.core.pg.exchange import BIND, PARSE, QUERY, SYNC, Request
 from agent.core.pg.inquiry import Inquiry
 from agent.core.pg.messages import HEAD, message, string_end, text
 from agent.core.pg.requests import FAILS
 from agent.core.pg.rulings import NEVER_ASKED, Judged, refusal
 from agent.core.pg.talk import SETTINGS, TRACE_CHECK, TRACE_OFF, TRACE_ON, Talk
-from agent.core.pg.task import BEGIN, DECIDE, DEFERRED, INSIDE, LEARN, NEXT, REFUSE, RUN, RUNNING, Task
+from agent.core.pg.task import BEGIN, DECIDE, DEFERRED, END, INSIDE, LEARN, NEXT, REFUSE, RUN, RUNNING, Task
 from agent.core.sql.found import Found, Wanted
 from agent.core.sql.judgement import NOT_KNOWN, Inside, TreeWanted
 from agent.core.sql.reading import only_reads
@@ -36,6 +36,8 @@ _MOST_QUESTIONS: Final = 24
 """Questions that may be asked about one statement; one that takes more is not understood."""
 _MOST_PADDING: Final = 65_536
 """Characters that are put before a statement of several, so that the position in an error is that in the message."""
+_COMMITTING: Final = ("DO", "CALL")
+"""What may commit by itself, where no transaction is open."""
 _COMMITS: Final = ("COMMIT", "END", "PREPARE TRANSACTION")
 _READY_IDLE: Final = message(0x5A, b"I")
 
@@ -64,6 +66,8 @@ class Procedure(Inquiry):
             return self._copy(sent, out, now)
         if not self._drained(sent):
             return False
+        if task.stage == END:
+            return self._end_pipeline(task, sent)
         if self._exchange.skipping and task.fault is None and task.request is None:
             self._task = None
             self._pass(task.data, sent, out, now)  # an error came before it: the server passes over it
@@ -211,6 +215,10 @@ class Procedure(Inquiry):
                 task.began = True
                 talk = Talk(self._exchange).query("BEGIN")
                 return self._say(talk, talk.alone(), sent)
+        elif not self._wrapped and self._replies.status == _IDLE and task.about().tag in _COMMITTING:
+            self._wrapped = True  # in a transaction of ours it can't commit before it is judged
+            talk = Talk(self._exchange).ask("BEGIN")
+            return self._say(talk, talk.end(self._open), sent)
         task.stage = RUN
         if task.watched:
             talk = Talk(self._exchange).ask("DISCARD PLANS").ask(TRACE_ON)
@@ -320,6 +328,19 @@ class Procedure(Inquiry):
             return True
         self._exchange.put_back(request)
         sent.append(_FAIL_QUERY if task.kind == QUERY else _FAIL_PARSE)
+        return True
+
+    def _end_pipeline(self, task: Task, sent: list[bytes]) -> bool:
+        """The client's Sync, where the pipeline runs in a transaction of ours: that ends with it."""
+        if not task.closed:
+            task.closed = True
+            talk = Talk(self._exchange).sync().query("COMMIT")
+            talk.untraces = True
+            return self._say(talk, talk.alone(), sent)
+        self._wrapped = self._open = self._executed = False
+        self._task = None
+        self._replies.resume(Request(SYNC), (task.fault or b"") + _READY_IDLE)
+        self.resumed = True
         return True
 
     def _conclude(self, task: Task, sent: list[bytes]) -> bool:

@@ -19,6 +19,7 @@ INSIDE: Final = 5
 NEXT: Final = 7
 REFUSE: Final = 8
 DEFERRED: Final = 9
+END: Final = 10
 
 
 class Task:

@@ -118,6 +118,8 @@ class Judgement:
         name = utility.prepared_name(statement)
         if name is not None:
             found.append(self._prepared(name))
+            if "(" in statement.text:
+                found.append(Found(opaque=True))  # its arguments are made values of types that may have code
         if first.changes_catalog and self._any("event_triggers"):
             found.append(Found(opaque=True))
         if statement.tag in _COMPUTES_INDEXES and self._any("index_code"):

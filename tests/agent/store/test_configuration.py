@@ -204,7 +204,6 @@ def test_missing_file(tmp_path: Path) -> None:
         load(tmp_path / "none.yaml")
 
 
-
 @pytest.mark.parametrize(
     "content",
     [
