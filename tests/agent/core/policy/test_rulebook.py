@@ -179,3 +179,23 @@ def test_kept_verdicts_are_bounded() -> None:
         assert decided(rulebook, f"SELECT app.t{number}") == ("allow", None)
     assert decided(rulebook, "DELETE app.users") == ("deny", "keep")
     assert len(rulebook._kept) <= MAX_VERDICTS
+
+
+@pytest.mark.parametrize(
+    ("move", "effect"),
+    [
+        ("app.users TO app.people", "deny"),
+        ("app.users TO other.users", "deny"),
+        ("app. TO other.", "deny"),
+        ("app.orders TO app.o", "allow"),
+        ("app.people TO app.users", "allow"),
+        ("other. TO third.", "allow"),
+    ],
+)
+def test_renaming_from_under_a_rule(move: str, effect: str) -> None:
+    """What a rule forbids to be done to an object forbids to give the object a name that the rule doesn't know; a rule
+    about everything knows every name."""
+    rules = (Rule("keep", ("DELETE app.users",), "deny"), Rule("drops", ("DROP *",), "deny"))
+    rulebook = Rules(Policy("0" * 16, rules)).rulebook(Identity("ann"), "pg/shop")
+    verdict = rulebook.decide((Operation("RENAME", move),))
+    assert (verdict.effect, verdict.rule) == (effect, "keep" if effect == "deny" else None)
