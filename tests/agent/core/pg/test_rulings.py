@@ -35,7 +35,7 @@ def one(text: str) -> Statement:
 
 
 def test_kept_by_text_and_by_shape() -> None:
-    """A decision holds for the statement and for all that differ in constants alone, with the same settings and types."""
+    """A decision holds for all statements that differ in constants alone, with the same settings and types."""
     made = rulings(KEEP)
     statement, other = one("select 1 from t where a = 1"), one("select 2 from t where a = 3")
     made.keep(statement, (), 0, made.judge(READ, statement, 0))
