@@ -46,8 +46,8 @@ class OperationStarted(Struct, frozen=True, array_like=True, tag=3):
     """A statement, before it leaves for the database. Table `operations`.
 
     `operations` is what it would do, as far as that is known before it runs, `policy` the version of the policy that
-    decided; both are empty where no rule applies to the session. `sequence` counts from 1 within the session. `parameters` are in PostgreSQL's text form, None for NULL;
-    the whole is None when the statement takes none.
+    decided; both are empty where no rule applies to the session. `sequence` counts from 1 within the session.
+    `parameters` are in PostgreSQL's text form, None for NULL; the whole is None when the statement takes none.
     """
 
     time: int
@@ -70,8 +70,8 @@ class OperationStarted(Struct, frozen=True, array_like=True, tag=3):
 class OperationEnded(Struct, frozen=True, array_like=True, tag=4):
     """What became of a statement. Table `operations`.
 
-    `outcome`: `ok`, `error`, `denied`, `skipped` (never run: an earlier error in its pipeline), `unfinished` (a portal that
-    was closed before its last row, or never executed), `lost` (the connection ended first).
+    `outcome`: `ok`, `error`, `denied`, `skipped` (never run: an earlier error in its pipeline), `unfinished` (a portal
+    that was closed before its last row, or never executed), `lost` (the connection ended first).
     `bytes` is the size of the answer as the client received it; of an answer larger than `audit.responses` the
     first part is in `responses` and the rest is counted and hashed: `rest_bytes`, `rest_sha256`.
     `operations_inside` are those that showed only when it ran (functions, triggers), `denied_by` is the rule that had

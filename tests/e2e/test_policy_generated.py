@@ -112,8 +112,11 @@ class Watched(Shown):
         inside = Inside(self.facts)
         for tree, context in list(self.inner):
             inside.shown(tree, context)
-        while isinstance(found := inside.step(), Wanted):
-            self.ask(found)
+        while not isinstance(found := inside.step(), Found):
+            if isinstance(found, Wanted):
+                self.ask(found)
+            else:
+                inside.tree(self.trees(found.statement) or [])
         for table, after in self.counts().items():
             for verb, was, now in zip(WRITES, before.get(table, (0, 0, 0)), after, strict=False):
                 if now > was:
