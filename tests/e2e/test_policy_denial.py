@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -373,3 +374,30 @@ def test_evidence_of_code(agent: AgentProcess) -> None:
     ]
     assert "SELECT public.people" in rows[0]["operations"]
     assert "DELETE public.people" in rows[1]["operations"]
+
+
+def test_large_statements(agent: AgentProcess, ledger: Callable[[], list[int]]) -> None:
+    """A statement that is larger than what a session holds back is decided like any other; one that is cut off by the
+    end of the connection is never run."""
+    text = "x" * 3_000_000
+    with psycopg.connect(agent.endpoint("app").dsn(), autocommit=True) as connection:
+        assert connection.execute(f"SELECT length('{text}')", prepare=False).fetchone() == (3_000_000,)
+        assert connection.execute("SELECT length(%s)", (text,)).fetchone() == (3_000_000,)
+    for missing in (1, 2, 5):
+        with connect(agent.endpoint("app")) as wire:
+            wire.send(query("INSERT INTO ledger VALUES (4711, 'cut off')")[:-missing])
+            wire.socket.shutdown(socket.SHUT_WR)
+            wire.rest()
+    assert ledger() == []
+
+
+def test_goodbye_in_its_turn(agent: AgentProcess, ledger: Callable[[], list[int]]) -> None:
+    """What a client asked before it closed its side is decided and done."""
+    with connect(agent.endpoint("app")) as wire:
+        wire.send(
+            query("INSERT INTO ledger VALUES (1, 'a')") + query(DELETE) + query("INSERT INTO ledger VALUES (2, 'b')")
+        )
+        wire.socket.shutdown(socket.SHUT_WR)
+        messages = wire.rest()
+    assert (kinds(messages), refusals(messages)) == ("CZEZCZ", ["42501"])
+    assert ledger() == [1, 2]

@@ -34,6 +34,7 @@ _E: Final = 0x45
 _F: Final = 0x46
 _S: Final = 0x53
 _d: Final = 0x64
+_TERMINATE: Final = message(0x58, b"")
 _FAIL_QUERY: Final = message(_Q, text(FAILS))
 _LARGE_OBJECTS: Final = {
     952: "lo_open", 953: "lo_close", 954: "loread", 955: "lowrite", 956: "lo_lseek", 957: "lo_creat", 958: "lo_tell",
@@ -54,8 +55,14 @@ class Guard(Procedure):
         self._inbox.add(data)
 
     def full(self) -> bool:
-        """Whether the client has to wait."""
-        return len(self._inbox) + len(self._data) - self._at > MAX_WAITING or self._requests.full()
+        """Whether the client has to wait: for what is being decided, or for its answers."""
+        waits = self._task is not None or self._talk is not None
+        waiting = len(self._inbox) + len(self._data) - self._at
+        return (waits and waiting > MAX_WAITING) or self._requests.full()
+
+    def ended(self) -> None:
+        """The client will send no more: what it asked is done, a message that it began is forgotten."""
+        self._last = True
 
     def read(self, out: list[Command], now: int) -> bytes:
         """Consumes what can be; returns what leaves for the server. Raises ProtocolError."""
@@ -81,7 +88,11 @@ class Guard(Procedure):
             return False
         data = self._next(sent, out, now)
         if not data:
-            return self._passing > 0 and self._at < len(self._data)
+            if self._passing > 0 and self._at < len(self._data):
+                return True
+            if self._last and not self._requests.terminated:
+                self._pass(_TERMINATE, sent, out, now)
+            return False
         self._message(data, sent, out, now)
         return True
 

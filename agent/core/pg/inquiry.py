@@ -71,6 +71,7 @@ class Inquiry(Watch):
         self._data = b""
         self._at: i64 = 0
         self._passing: i64 = 0
+        self._last = False
         self._open = False
         """Messages of the extended protocol were sent since the last Sync: what they do is one transaction yet."""
         self._flushed = False

@@ -406,7 +406,7 @@ class PgSession(Session):
         if self.state != RELAYING or requests is None:
             self._close(out, "client gone: connection closed", now)
         elif self._guard is not None:
-            self._guard.add(_TERMINATE_SERVER)  # in its turn
+            self._guard.ended()
             self._guarded(self._guard, requests, out, now)
         elif not requests.terminated:
             requests.terminated = True

@@ -27,6 +27,10 @@ _SPACES: Final = re.compile(" {2,}")
 _BRACKET: Final = re.compile("([{}()])")
 _PAIR: Final = re.compile(r":([^ ]+) ([^ ]+)(?: (\[[^\]]*\]))?")
 
+_LARGE: Final = 1 << 20
+_LONG_CONSTANT: Final = re.compile(r"\[(?:\s+-?[0-9]+){256,}\s+\]")
+"""The bytes of a constant that is too long to be a name: of a large tree nothing else is large."""
+
 
 class TreeError(Exception):
     """The text is not a tree; what it says is not known then."""
@@ -151,6 +155,8 @@ def _hide(escaped: re.Match[str]) -> str:
 def read(text: str) -> list[Node]:
     """The trees that a text stands for: what one statement was rewritten to, none or several. Raises TreeError;
     however deep a tree is, that takes no stack."""
+    if len(text) > _LARGE:
+        text = _LONG_CONSTANT.sub("[ ]", text)
     if len(text) > MAX_TREE:
         raise TreeError(f"tree too large (got {len(text)} characters, expected at most {MAX_TREE})")
     if "\\" in text:
