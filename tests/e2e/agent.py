@@ -24,6 +24,7 @@ from tests.e2e.endpoint import Endpoint
 
 STARTING = 30.0  # seconds until `ready`
 STOPPING = 60.0  # seconds that SIGTERM may take: drain, seal, end
+SETTLED = 5  # equal counts of descriptors in a row, a tenth of a second apart, that are no longer those of starting
 T = TypeVar("T")
 
 LISTENER = re.compile(r"^(\w+)\s+(\S+):(\d+)$")
@@ -169,6 +170,14 @@ class AgentProcess:
     def descriptors(self) -> int:
         """How many file descriptors it has open."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def settled_descriptors(self) -> int:
+        """How many it has open once that has stayed the same for half a second: what starting opened is closed again."""
+        seen = [self.descriptors()]
+        while len(seen) < SETTLED or len(set(seen[-SETTLED:])) > 1:
+            time.sleep(0.1)
+            seen.append(self.descriptors())
+        return seen[-1]
 
     def resident(self) -> int:
         """Bytes of memory resident now."""
