@@ -8,7 +8,7 @@ from msgspec import Struct
 class Operation(Struct, frozen=True, gc=False):
     """`VERB OBJECT`: `DELETE app.users`, `DROP TABLE app.orders`, `EXECUTE app.email_of`, `UNKNOWN`.
 
-    `where` says whether an UPDATE or DELETE names its rows; it is true for everything else.
+    `where` says whether an UPDATE or DELETE names its rows; a TRUNCATE never does, and it is true for everything else.
     """
 
     verb: str

@@ -13,8 +13,8 @@ from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
-import postgast
 
+from agent.core.sql import fingerprints
 from schemas.records import (
     Event,
     OperationEnded,
@@ -151,7 +151,6 @@ _KINDS: Final[dict[str, tuple[tuple[str, type[Record]], ...]]] = {
 }
 
 # A longer statement isn't fingerprinted: it is generated as a rule, and the time is the sealing's.
-_LONGEST_FINGERPRINTED = 1 << 20
 _LONGEST_CACHED = 1 << 14
 
 
@@ -159,18 +158,11 @@ def fingerprint(statement: str) -> str | None:
     """What statements that differ only in their constants have in common, 16 hex digits; None for what can't be
     parsed. https://github.com/pganalyze/libpg_query/wiki/Fingerprinting"""
     if len(statement) > _LONGEST_CACHED:
-        return _fingerprint(statement) if len(statement) <= _LONGEST_FINGERPRINTED else None
+        return fingerprints.fingerprint(statement)
     return _cached_fingerprint(statement)
 
 
-def _fingerprint(statement: str) -> str | None:
-    try:
-        return postgast.fingerprint(statement).hex
-    except (postgast.PgQueryError, ValueError):
-        return None
-
-
-_cached_fingerprint = lru_cache(maxsize=4096)(_fingerprint)
+_cached_fingerprint = lru_cache(maxsize=4096)(fingerprints.fingerprint)
 
 
 class Pair(NamedTuple):

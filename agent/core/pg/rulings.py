@@ -126,14 +126,11 @@ class Rulings:
         if self._changes != self._catalog.changes or len(text) > LONGEST_KEPT:
             return None
         judged = self._kept.get((text, types, setting))
-        if judged is not None and now - judged.made < LIFETIME:
-            return judged
-        if statement.kind != QUERY:
-            return None
-        formed = shape(text)
-        judged = None if formed is None else self._shapes.get((formed, types, setting))
         if judged is None or now - judged.made >= LIFETIME:
-            return None
+            formed = shape(text) if statement.kind == QUERY else None
+            judged = None if formed is None else self._shapes.get((formed, types, setting))
+            if judged is None or now - judged.made >= LIFETIME:
+                return None
         if not self._rulebook.stable:
             return Judged(judged.found, self.rule(judged.found, statement, now), judged.made)
         return judged

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from cel_expr_python import cel
 
+from schemas.identity import Identity
+
 MAX_CONDITION: Final = 10_000
 """Characters of a condition; CEL itself bounds its nesting."""
 
@@ -65,6 +67,25 @@ def host(address: str) -> str:
     if not colon or not port.isdigit() or (":" in before and not before.endswith("]")):
         return address
     return before.strip("[]")
+
+
+def session_values(identity: Identity, resource: str, address: str, client: str) -> dict[str, Any]:
+    """What conditions see of a session on the resource, TYPE/NAME: all names that don't change while it lasts.
+    `address` is the client's, with or without its port; `client` what it calls itself."""
+    kind, _, name = resource.partition("/")
+    values: dict[str, Any] = {
+        "identity.subject": identity.subject,
+        "identity.groups": list(identity.groups),
+        "identity.actor": identity.actor or "",
+        "identity.run": identity.run or "",
+        "resource.type": kind,
+        "resource.name": name,
+        "session.address": host(address),
+        "session.client": client,
+    }
+    if kind != "http":
+        values |= {"http.method": "", "http.path": "", "http.query": {}, "http.headers": {}}
+    return values
 
 
 class Fault:

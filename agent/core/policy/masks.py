@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from agent.core.policy.conditions import Condition
+from agent.core.policy.conditions import Condition, session_values
 from agent.core.policy.globs import Globs, can_begin
 from schemas.identity import Identity
 from schemas.policy import Mask, Policy
@@ -25,21 +25,9 @@ class Masks:
         self._compiled: list[_Compiled] = [_Compiled(mask) for mask in policy.masks]
 
     def masked(self, identity: Identity, resource: str, address: str = "", client: str = "") -> Masked:
-        """What is hidden from a session of this identity on the resource, TYPE/NAME. `address` and `client` are the
-        client's, as conditions see them. A mask whose `unless` can't be evaluated is in force."""
-        kind, _, name = resource.partition("/")
-        values: dict[str, Any] = {
-            "identity.subject": identity.subject,
-            "identity.groups": list(identity.groups),
-            "identity.actor": identity.actor or "",
-            "identity.run": identity.run or "",
-            "resource.type": kind,
-            "resource.name": name,
-            "session.address": address,
-            "session.client": client,
-        }
-        if kind != "http":
-            values |= {"http.method": "", "http.path": "", "http.query": {}, "http.headers": {}}
+        """What is hidden from a session of this identity on the resource, TYPE/NAME. `address` is the client's, with
+        or without its port; `client` what it calls itself. A mask whose `unless` can't be evaluated is in force."""
+        values = session_values(identity, resource, address, client)
         return Masked([one for one in self._compiled if one.concerns(resource, values)])
 
 

@@ -16,10 +16,11 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from agent.core.policy.conditions import OF_OPERATION, Condition, host
+from agent.core.policy.conditions import OF_OPERATION, Condition, session_values
 from agent.core.policy.globs import Globs, can_begin, matches
 from agent.core.policy.masks import Masks
 from agent.core.policy.verbs import UNKNOWN, normal
+from agent.core.sql.fingerprints import fingerprint as fingerprint_of
 from schemas.identity import Identity
 from schemas.operation import Operation
 from schemas.policy import Approvers, Policy, Rule, Who
@@ -32,6 +33,7 @@ MAX_VERBS: Final = 1024
 
 _RANK: Final[dict[str, int]] = {"allow": 0, "approve": 1, "deny": 2}
 _RENAME: Final = "RENAME"
+_FINGERPRINT: Final = "statement.fingerprint"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,19 +66,7 @@ class Rules:
     def rulebook(self, identity: Identity, resource: str, address: str = "", client: str = "") -> Rulebook:
         """What a session of this identity on the resource, TYPE/NAME, is subject to. `address` is the client's, with
         or without its port; `client` what it calls itself."""
-        kind, _, name = resource.partition("/")
-        values: dict[str, Any] = {
-            "identity.subject": identity.subject,
-            "identity.groups": list(identity.groups),
-            "identity.actor": identity.actor or "",
-            "identity.run": identity.run or "",
-            "resource.type": kind,
-            "resource.name": name,
-            "session.address": host(address),
-            "session.client": client,
-        }
-        if kind != "http":
-            values |= {"http.method": "", "http.path": "", "http.query": {}, "http.headers": {}}
+        values = session_values(identity, resource, address, client)
         subject_to: list[_InForce] = []
         for compiled in self.compiled:
             if compiled.concerns(identity, resource):
@@ -170,8 +160,9 @@ class _InForce:
 class Rulebook:
     """What one session is subject to. Made by Rules.rulebook.
 
-    `empty`: every statement is allowed, without asking. `stable`: verdicts turn on the operations alone, not on the
-    statement's text nor on the time, and are kept here.
+    `empty`: every statement is allowed, without asking. `permissive`: every statement is allowed, whatever it does;
+    else `guardian` names the first rule that denies or asks for consent, None where that is the policy's default.
+    `stable`: verdicts turn on the operations alone, not on the statement's text nor on the time, and are kept here.
     """
 
     def __init__(self, policy: Policy, rules: list[_InForce], values: dict[str, Any]) -> None:
@@ -179,6 +170,10 @@ class Rulebook:
         self.policy = policy
         self.stable: bool = all(one is None or one.names <= values.keys() | OF_OPERATION for one in conditions)
         self.empty: bool = not rules and policy.default == "allow"
+        guardians = [rule.compiled.rule.name for rule in rules if rule.forbids]
+        self.guardian: str | None = guardians[0] if guardians else None
+        self.permissive: bool = not guardians and policy.default == "allow"
+        self._fingerprints: bool = any(one is not None and _FINGERPRINT in one.names for one in conditions)
         self._rules = rules
         self._values = values
         self._kept: dict[tuple[Operation, ...], Verdict] = {}
@@ -195,7 +190,7 @@ class Rulebook:
         """The verdict on a statement that consists of these operations. A statement of none is allowed.
 
         `text`, `fingerprint` and `tag` are the statement's, `now` is in microseconds since 1970; none of them matters
-        where the rulebook is stable.
+        where the rulebook is stable. A fingerprint that isn't given is made of the text, if a condition asks for it.
         """
         if not self.stable:
             return self._judge(operations, self.values(text, fingerprint, tag, now))
@@ -211,7 +206,10 @@ class Rulebook:
         """What conditions see, but for the operation."""
         values = dict(self._values)
         values["statement.text"] = text
-        values["statement.fingerprint"] = fingerprint or ""
+        if fingerprint is None and self._fingerprints:
+            fingerprint = fingerprint_of(text) if text else ""
+        if fingerprint is not None:
+            values[_FINGERPRINT] = fingerprint  # else it can't be told, and what turns on it is undecided
         values["statement.tag"] = tag
         values["now"] = _EPOCH + timedelta(microseconds=now)
         return values

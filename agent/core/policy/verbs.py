@@ -89,6 +89,6 @@ def normal(pattern: str) -> str:
 
 
 def operation(written: str, where: bool = True) -> Operation:
-    """The operation that is written as "VERB OBJECT"; `where` is kept for what it can be false for."""
+    """The operation that is written as "VERB OBJECT"; `where` is kept for what it can be true and false for."""
     verb, name = divided(written)
-    return Operation(verb, name, where or verb not in ("UPDATE", "DELETE"))
+    return Operation(verb, name, verb != "TRUNCATE" and (where or verb not in ("UPDATE", "DELETE")))

@@ -42,8 +42,8 @@ class Resolution:
         settings = found.changes_settings
         return Found(found.operations, found.opaque, self.catalog, settings, found.constants_matter)
 
-    def say(self, verb: str, of: str = "") -> None:
-        self.touched.operation(verb, of)
+    def say(self, verb: str, of: str = "", where: bool = True) -> None:
+        self.touched.operation(verb, of, where)
 
     def unknown(self) -> None:
         self.touched.unknown()

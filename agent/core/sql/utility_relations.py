@@ -183,7 +183,7 @@ def truncate(state: Resolution, node: Any) -> None:
         if shown in done:
             continue
         done.add(shown)
-        state.say("TRUNCATE", shown)
+        state.say("TRUNCATE", shown, where=False)
         relation = state.relation(name)
         if relation is not None:
             state.touched.fires(relation, TRUNCATE)

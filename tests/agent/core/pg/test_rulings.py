@@ -45,6 +45,17 @@ def test_kept_by_text_and_by_shape() -> None:
     assert made.kept(one("select 1 from u where a = 1"), (), 0, 1) is None
 
 
+def test_what_turns_on_the_statement_is_decided_each_time() -> None:
+    """What was found of a statement is kept, but a condition on its text or on the time is asked anew."""
+    made = rulings(Rule("late", ("*",), "deny", when="now >= timestamp('1970-01-01T00:00:00.5Z')"))
+    statement = one("select 1 from t")
+    judged = made.judge(READ, statement, 0)
+    made.keep(statement, (), 0, judged)
+    early, late = made.kept(statement, (), 0, 1), made.kept(statement, (), 0, LIFETIME // 2)
+    assert early is not None and not early.denied and early.found is judged.found
+    assert late is not None and late.denied
+
+
 def test_constants_that_matter() -> None:
     """Where a constant is the meaning the decision holds for that text only."""
     made = rulings(KEEP)

@@ -58,6 +58,7 @@ def test_unless() -> None:
     """A mask is off for whom its condition holds, and for nobody else."""
     mask = Mask("personal", columns=("*.*.ssn",), unless="'dpo' in identity.groups && session.address == '10.0.0.1'")
     assert masked(mask, identity=OFFICER, address="10.0.0.1").empty
+    assert masked(mask, identity=OFFICER, address="10.0.0.1:5432").empty
     assert not masked(mask, identity=OFFICER, address="10.0.0.2").empty
     assert not masked(mask, identity=ANN, address="10.0.0.1").empty
 

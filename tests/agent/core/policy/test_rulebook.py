@@ -6,6 +6,7 @@ import pytest
 
 from agent.core.policy.rulebook import MAX_VERDICTS, Rulebook, Rules, Verdict
 from agent.core.policy.verbs import operation
+from agent.core.sql.fingerprints import LONGEST, fingerprint
 from schemas.identity import Identity
 from schemas.operation import Operation
 from schemas.policy import Approvers, Policy, Rule, Who
@@ -199,3 +200,36 @@ def test_renaming_from_under_a_rule(move: str, effect: str) -> None:
     rulebook = Rules(Policy("0" * 16, rules)).rulebook(Identity("ann"), "pg/shop")
     verdict = rulebook.decide((Operation("RENAME", move),))
     assert (verdict.effect, verdict.rule) == (effect, "keep" if effect == "deny" else None)
+
+
+def test_fingerprint() -> None:
+    """A condition sees the statement's fingerprint, the same whatever its constants; where there is none it is
+    undecided, and counts against the operation."""
+    one = fingerprint("SELECT * FROM app.users WHERE id = 1")
+    rulebook = book(rule("known", "allow", "*", when=f"statement.fingerprint == '{one}'"), rule("rest", "deny", "*"))
+    asked = Operation("SELECT", "app.users")
+    assert rulebook.decide((asked,), "select *\nfrom app.users where id = 815").rule == "known"
+    assert rulebook.decide((asked,), "select * from app.users where id > 1").rule == "rest"
+    assert rulebook.decide((asked,), "", one).rule == "known"
+    assert rulebook.decide((asked,), "").rule == "rest"
+    forbids = book(rule("never", "deny", "*", when=f"statement.fingerprint == '{one}'"))
+    assert forbids.decide((asked,), "selekt").rule == "never"
+    assert forbids.decide((asked,), "select 1 /*" + "x" * LONGEST + "*/").rule == "never"
+    assert forbids.decide((asked,), "").rule is None
+
+
+def test_truncate_names_no_rows() -> None:
+    """`!operation.where` holds of every TRUNCATE, and of an UPDATE or DELETE of all rows."""
+    rulebook = book(rule("all", "deny", "DELETE app.users", "TRUNCATE *", when="!operation.where"))
+    assert decided(rulebook, "TRUNCATE app.x") == ("deny", "all")
+    assert decided(rulebook, "DELETE app.users") == ("allow", None)
+    assert decided(rulebook, "DELETE app.users", where=False) == ("deny", "all")
+
+
+def test_whether_anything_can_be_denied() -> None:
+    """A rulebook says whether all is allowed whatever it does, and else which rule comes first that forbids."""
+    assert (book(READ).permissive, book(READ).guardian) == (True, None)
+    assert (book(READ, default="deny").permissive, book(READ, default="deny").guardian) == (False, None)
+    assert (book(READ, ASK, KEEP).permissive, book(READ, ASK, KEEP).guardian) == (False, "ask")
+    conditional = book(rule("late", "deny", "*", when="now.getHours() > 20"))
+    assert (conditional.permissive, conditional.guardian) == (False, "late")
