@@ -227,6 +227,11 @@ def test_what_changes(text: str, catalog: bool, settings: bool) -> None:
     assert (answer.changes_catalog, answer.changes_settings) == (catalog, settings)
 
 
+def test_truncate_names_no_rows() -> None:
+    """A TRUNCATE takes all rows of each of its tables: a condition on `operation.where` sees that."""
+    assert {(str(one), one.where) for one in found("truncate orders").operations} == {("TRUNCATE app.orders", False)}
+
+
 @pytest.mark.parametrize("setting", ["debug_print_rewritten = off", "client_min_messages = error"])
 def test_code_that_hides_itself(setting: str) -> None:
     """The agent sets anew what a client sets; code that sets it in the middle of a statement may hide the rest."""
