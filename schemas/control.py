@@ -6,6 +6,7 @@ POST   /v1/sessions/ID/kill            KillRequest -> {"killed": bool}
 POST   /v1/seal                        a report of what was sealed
 GET    /v1/resources                   Resource, each
 POST   /v1/resources/NAME/check        whether the agent reaches it, with what TLS and login
+POST   /v1/resources/NAME/explain      ExplainRequest -> schemas.explanation.Explanation
 POST   /v1/credentials                 CredentialRequest -> Credential
 GET    /v1/service-accounts            the accounts, the revoked ones too
 POST   /v1/service-accounts            AccountRequest -> {"token": …}
@@ -25,6 +26,15 @@ class KillRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """Ends a session; `reason` is recorded."""
 
     reason: Annotated[str, Meta(max_length=500)] = ""
+
+
+class ExplainRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Asks what the statements of a text would do. `search_path`: where their names are looked up, None: where the
+    agent's role looks. `columns`: which columns they let out is asked too."""
+
+    text: Annotated[str, Meta(max_length=262_144)]
+    search_path: Annotated[str, Meta(max_length=10_000)] | None = None
+    columns: bool = False
 
 
 class CredentialRequest(Struct, frozen=True, forbid_unknown_fields=True):

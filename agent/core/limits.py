@@ -47,6 +47,15 @@ HIGH_WATER: Final = 512 * KIB
 LOGIN_TIMEOUT: Final = 60.0
 """Seconds for a client to log in; PostgreSQL's default authentication_timeout."""
 
+EXPLAIN_TIMEOUT: Final = 60.0
+"""Seconds for a server to be logged in to and to tell what a statement would do: as long as a login alone may take."""
+
+MAX_EXPLAINED: Final = 256 * KIB
+"""Characters of a text whose statements are explained: generous for what people write, small for the agent."""
+
+MAX_EXPLAINING: Final = 8
+"""Texts explained at a time: each takes a connection to a server."""
+
 CANCEL_TIMEOUT: Final = 10.0
 """Seconds for a CancelRequest to reach the server."""
 

@@ -18,7 +18,8 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from agent.identity.accounts import Accounts, Proof
-from schemas.control import AccountRequest, CredentialRequest, KillRequest
+from schemas.control import AccountRequest, CredentialRequest, ExplainRequest, KillRequest
+from schemas.explanation import Explanation
 from schemas.identity import Identity
 
 _Request = TypeVar("_Request")
@@ -57,6 +58,9 @@ class Service(Protocol):
 
     def check(self, resource: str) -> Deferred[Mapping[str, object]]:
         """Whether a resource (its bare name) is reached, and how."""
+
+    def explain(self, resource: str, request: ExplainRequest) -> Deferred[Explanation]:
+        """What the statements of a text would do on a resource (its bare name)."""
 
     def issue(self, identity: Identity, resource: str) -> Mapping[str, object]:
         """A credential for a resource (its bare name): the fields of schemas.control.Credential."""
@@ -101,6 +105,7 @@ class Api:
             ("POST", "seal"): (self._seal, True),
             ("GET", "resources"): (self._resources, False),
             ("POST", "resources/*/check"): (self._check, True),
+            ("POST", "resources/*/explain"): (self._explain, True),
             ("POST", "credentials"): (self._credentials, False),
             ("GET", "service-accounts"): (self._accounts, True),
             ("POST", "service-accounts"): (self._create, True),
@@ -160,6 +165,12 @@ class Api:
 
     def _check(self, asked: Asked) -> object:
         return self._service.check(self._resource(asked.words[0]))
+
+    def _explain(self, asked: Asked) -> object:
+        request = _decoded(asked.body, ExplainRequest)
+        if "\0" in request.text or "\0" in (request.search_path or ""):
+            raise ControlError(400, "a statement holds no NUL (got one in the text or the search path)")
+        return self._service.explain(self._resource(asked.words[0]), request)
 
     def _credentials(self, asked: Asked) -> object:
         name = self._resource(_decoded(asked.body, CredentialRequest).resource)

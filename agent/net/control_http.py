@@ -23,8 +23,8 @@ from agent.net.control import Api, Caller, ControlError, Service, identify
 
 SOCKET = "control.sock"
 
-MAX_BODY = 64 << 10
-"""Bytes of a request's body: the largest one, an account with a hundred groups, is a tenth of it."""
+MAX_BODY = 2 << 20
+"""Bytes of a request's body: the largest one, a text of MAX_EXPLAINED characters, each escaped in JSON, still fits."""
 
 MAX_PATH = 107
 """Bytes of a Unix-domain socket's path; Linux has room for 108 with the NUL (unix(7))."""

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 
 from agent.core import session as core_session
-from agent.core.limits import CREDENTIAL_LIFETIME
+from agent.core.limits import CREDENTIAL_LIFETIME, MAX_EXPLAINING
+from agent.core.pg.interrogation import Interrogation
 from agent.net.admission import login
 from agent.net.check import Check
 from agent.net.control import ControlError
 from agent.net.driver import Connection
+from agent.net.explainer import Explainer
 from agent.store import configuration as hoop_yaml
 from agent.store.secret import resolve
+from schemas.configuration import PgResource
+from schemas.control import ExplainRequest
+from schemas.explanation import Explanation
 from schemas.identity import Identity
 
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ class Desk:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self.accounts = agent.accounts
+        self._explaining = 0
 
     def _live(self) -> list[Connection]:
         return [connection for connection in self._agent.connections if connection.admitted is not None]
@@ -88,12 +95,36 @@ class Desk:
 
     def check(self, resource: str) -> Deferred[Mapping[str, object]]:
         found = self._agent.admission.resources[resource]
-        fetched: Deferred[str | None] = deferToThreadPool(
+        return self._password(found).addCallback(
+            lambda password: Check(self._agent, found, login(found, password)).report
+        )
+
+    def explain(self, resource: str, request: ExplainRequest) -> Deferred[Explanation]:
+        if self._explaining >= MAX_EXPLAINING:
+            raise ControlError(
+                503, f"too many statements are being explained (got {self._explaining} others)", "try again"
+            )
+        found = self._agent.admission.resources[resource]
+        asked = Interrogation(request.text, request.search_path, request.columns)
+        self._explaining += 1
+        return (
+            self._password(found)
+            .addCallback(lambda password: Explainer(self._agent, found, login(found, password), asked).report)
+            .addBoth(self._explained)
+        )
+
+    def _explained(self, outcome: Explanation | Failure) -> Explanation | Failure:
+        self._explaining -= 1
+        return outcome
+
+    def _password(self, resource: PgResource) -> Deferred[str | None]:
+        """The agent's own password for a resource: files and commands may take their time."""
+        secret = resource.password
+        return deferToThreadPool(
             self._agent.reactor,
             self._agent.reactor.getThreadPool(),
-            lambda: None if found.password is None else resolve(found.password),
+            lambda: None if secret is None else resolve(secret),
         )
-        return fetched.addCallback(lambda password: Check(self._agent, found, login(found, password)).report)
 
     def issue(self, identity: Identity, resource: str) -> Mapping[str, object]:
         address = self._agent.listeners.get("pg")
