@@ -63,6 +63,7 @@ def examined() -> Iterator[Finding]:
     yield Finding("configuration", "ok", configuration.source)
     for key in configuration.later:
         yield Finding("configuration", "warning", f"{key} is not in this version", "it has no effect yet")
+    yield from policy(configuration)
     yield from guarded("secrets", lambda: secrets(configuration))
     yield from private(Path(configuration.state))
     yield from (space("state", Path(configuration.state)), space("audit", Path(configuration.audit.path)))
@@ -147,6 +148,26 @@ def secrets(configuration: Configuration) -> Iterator[Finding]:
             yield Finding(
                 check, "warning", f"{file} can be read by others (mode {mode & 0o777:03o})", f"chmod 600 {file}"
             )
+
+
+def policy(configuration: Configuration) -> Iterator[Finding]:
+    """Whether the policy can be used, and what in it probably isn't meant so."""
+    from agent.store.policy import PolicyError, check
+
+    if configuration.policy is None:
+        yield Finding("policy", "warning", "none: everything is allowed", f"name one in {configuration.source}")
+        return
+    try:
+        found, warnings = check(Path(configuration.policy))
+    except PolicyError as error:
+        for problem in error.problems:
+            yield Finding("policy", "problem", str(problem), "correct it: hoopctl policy check says the same")
+        warnings = error.warnings
+    else:
+        counted = f"{len(found.rules)} rules, {len(found.masks)} masks, version {found.version}"
+        yield Finding("policy", "ok", f"{configuration.policy}: {counted}")
+    for warning in warnings:
+        yield Finding("policy", "warning", str(warning), "if it is meant so, leave it")
 
 
 def private(state: Path) -> Iterator[Finding]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +13,14 @@ from cli.context import configuration
 from cli.errors import HoopError
 from cli.escape import escaped
 from cli.recorded import evidence
-from cli.tables import Format, show
+from cli.tables import Format, chosen, show
 
 if TYPE_CHECKING:
     from agent.store.document import Problem
-    from cli.policy_cases import Outcome, Reader
+    from cli.policy_cases import Outcome
+    from cli.policy_decision import Court
+    from cli.policy_reader import Reader
+    from schemas.explanation import Explanation, ServerError
 
 app = typer.Typer(help="Check and test a policy, and say what it would have decided.")
 
@@ -94,53 +99,56 @@ def test(
 
 @app.command()
 def explain(
-    resource: Annotated[str, typer.Option(metavar="TYPE/NAME", help="Where it would run.")],
-    statement: Annotated[str | None, typer.Argument(metavar="[STATEMENT]", help="What would run.")] = None,
+    statement: Annotated[
+        str | None, typer.Argument(metavar="[STATEMENT]", help="What would run; - reads it from standard input.")
+    ] = None,
+    resource: Annotated[
+        str | None,
+        typer.Option(metavar="TYPE/NAME", help="Where it would run; needed unless there is only one."),
+    ] = None,
     operation: Annotated[
         list[str] | None, typer.Option(metavar="OPERATION", help='What it does, "VERB OBJECT", instead of asking.')
     ] = None,
-    subject: Annotated[str, typer.Option(help="Who would run it.")] = "somebody",
+    subject: Annotated[str, typer.Option("--subject", "--as", help="Who would run it.")] = "somebody",
     group: Annotated[list[str] | None, typer.Option(help="A group of theirs.")] = None,
     actor: Annotated[str | None, typer.Option(help="The service that acts for them.")] = None,
     where: Annotated[bool, typer.Option("--where/--no-where", help="Whether its UPDATE or DELETE has a WHERE.")] = True,
+    search_path: Annotated[
+        str | None,
+        typer.Option(metavar="SCHEMAS", help="Where names are looked up."),
+    ] = None,
     policy: Annotated[Path | None, typer.Option(metavar="FILE", help="Another policy than hoop.yaml's.")] = None,
     format_: FormatOption = None,
 ) -> None:
-    """Say which rule decides, and why: rule by rule for each operation.
+    """Say what a statement would do, which rule decides, and why: rule by rule for each operation. Nothing is run.
 
     \b
     Example:
-      hoopctl policy explain --operation "DELETE app.users" --resource pg/prod --group staff
+      hoopctl policy explain "DELETE FROM users" --resource pg/prod --group staff
     """
     from agent.core.policy import verbs
+    from agent.core.policy.rulebook import Rules
     from agent.store.policy import PolicyError, load
-    from cli.policy_cases import ReaderError
-    from cli.policy_explain import COLUMNS, explain, verdict_line
+    from cli.policy_decision import Court
+    from cli.policy_reader import INSTEAD
+    from schemas.explanation import Explained, Explanation
     from schemas.identity import Identity
 
-    if operation:
-        operations = tuple(verbs.operation(each, where) for each in operation)
-    else:
-        asked = reader(resource)
-        if statement is None or asked is None:
-            missing = "what a statement does is the database's to say, and none is to be had here"
-            raise HoopError(
-                "nothing to explain (expected a STATEMENT or --operation)" if statement is None else missing,
-                'name what it does: --operation "DELETE app.users"',
-                status=2,
-            )
-        try:
-            operations = asked.read(statement)
-        except ReaderError as error:
-            raise HoopError(str(error), 'or name what it does: --operation "DELETE app.users"') from error
+    text = sys.stdin.read() if statement == "-" else statement
+    if text is None and not operation:
+        raise HoopError("nothing to explain (expected a STATEMENT or --operation)", INSTEAD, status=2)
+    place = _resource(resource)
     try:
-        found = load(policy or _configured())
+        rules = Rules(load(policy or _configured()))
     except PolicyError as error:
         raise HoopError(error.message, error.hint, status=2) from error
-    identity = Identity(subject, tuple(group or ()), actor)
-    verdict, rows = explain(found, identity, resource, operations, statement or "")
-    show(rows, COLUMNS, format_)
-    typer.echo(escaped(verdict_line(verdict)), err=True)
+    court = Court(rules, Identity(subject, tuple(group or ()), actor), place)
+    if operation:
+        acts = tuple(verbs.operation(each, where) for each in operation)
+        found = Explanation((Explained(text or "", 0, operations=acts),))
+    else:
+        found = _asked(place, text or "", search_path, not court.masked.empty)
+    _explain(court, text or "", found, format_)
 
 
 @app.command()
@@ -176,6 +184,8 @@ def backtest(
     show(found.rows(), COLUMNS, format_)
     left = found.recorded - found.decided
     said = [f"{_count(found.decided, 'statement')} since {begin:%Y-%m-%d %H:%M} UTC, {found.changed} decided otherwise"]
+    if found.unclear:
+        said.append(f"{found.unclear} unclear: whether an UPDATE or DELETE had a WHERE isn't recorded")
     if left:
         said.append(f"{left} recorded without their operations and left out: no rule was about their sessions")
     typer.echo("\n".join(said), err=True)
@@ -195,8 +205,83 @@ def schema() -> None:
 
 
 def reader(resource: str) -> Reader | None:
-    """What tells the operations of a statement on this resource; None: nothing here can."""
-    return None
+    """What tells what a statement does on this resource, TYPE/NAME; None: nothing can."""
+    from cli.policy_reader import AgentReader
+
+    return AgentReader(resource) if resource.startswith("pg/") else None
+
+
+def _asked(resource: str, text: str, search_path: str | None, columns: bool) -> Explanation:
+    from cli.policy_reader import INSTEAD, ReaderError
+
+    asked = reader(resource)
+    if asked is None:
+        raise HoopError(f"{resource} can't tell what a statement does (expected one of type pg)", INSTEAD, status=2)
+    try:
+        return asked.read(text, search_path, columns)
+    except ReaderError as error:
+        raise HoopError(str(error), f"{error.hint}; or {INSTEAD}" if error.hint else INSTEAD) from error
+
+
+def _explain(court: Court, text: str, found: Explanation, format_: Format | None) -> None:
+    """Tells what was found and decided; fails with what the server says against it."""
+    from cli.policy_explain import COLUMNS, columns_for_table, rows, verdict_line
+
+    refused = [error for error in (found.error, *(each.error for each in found.statements)) if error is not None]
+    if found.error is not None or len(refused) == len(found.statements) == 1:
+        raise _refused(text, refused[0])
+    if not found.statements:
+        raise HoopError("nothing to explain (got no statement)", "write one: 'DELETE FROM app.users'", status=2)
+    now = time.time_ns() // 1000
+    listed = list(rows(court, found.statements, now))
+    if chosen(format_) is Format.table:
+        if sys.stdout.isatty():
+            _highlight(found)
+        show(listed, columns_for_table(listed), Format.table)
+    else:
+        show(listed, COLUMNS, format_)
+    if found.role:
+        typer.echo(escaped(f"asked as {found.role}, names looked up in {found.search_path}"), err=True)
+    for number, statement in enumerate(found.statements, 1):
+        said = "refused by the server"
+        if statement.error is None:
+            said = verdict_line(court.decide(statement, now), statement)
+        typer.echo(escaped(f"{number}: {said}" if len(found.statements) > 1 else said), err=True)
+    if refused:
+        raise _refused(text, refused[0])
+
+
+def _highlight(found: Explanation) -> None:
+    """Shows the statements on a terminal, numbered where there are several."""
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    console = Console(highlight=False)
+    for number, statement in enumerate(found.statements, 1):
+        if len(found.statements) > 1:
+            console.print(f"{number}:")
+        shown = escaped(statement.text.strip(), layout=True)
+        console.print(Syntax(shown, "postgresql", theme="ansi_dark", background_color="default", word_wrap=True))
+
+
+def _refused(text: str, error: ServerError) -> HoopError:
+    from cli.policy_explain import place
+    from cli.policy_reader import refusal
+
+    if error.position is not None:
+        typer.echo(place(text, error.position), err=True)
+    return HoopError(f"the server refuses it: {refusal(error)}", error.hint)
+
+
+def _resource(named: str | None) -> str:
+    """The resource that is meant, TYPE/NAME: the only one, if none is named."""
+    if named is not None:
+        return named if "/" in named else f"pg/{named}"
+    known = [f"pg/{each.name}" for each in configuration().resources]
+    if len(known) == 1:
+        return known[0]
+    hint = f"--resource {known[0]}" if known else "name a database in hoop.yaml"
+    raise HoopError(f"which resource? (got {len(known)} in hoop.yaml, expected --resource)", hint, status=2)
 
 
 def _configured() -> Path:
@@ -217,8 +302,9 @@ def _report(path: Path, outcomes: list[Outcome]) -> None:
         said = outcome.failure or outcome.error
         word = "ERROR" if outcome.error else "FAIL" if outcome.failure else "ok"
         print(escaped(f"  {word:5}  {outcome.case.name}"))
-        if said:
-            print(escaped(f"         {said}"))
+        for line in (said, outcome.note):
+            if line:
+                print(escaped(f"         {line}"))
 
 
 def _summarize(outcomes: list[Outcome]) -> None:

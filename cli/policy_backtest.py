@@ -73,6 +73,11 @@ class Backtest:
         """Statements that would have been decided otherwise, or may have been."""
         return sum(change.statements for change in self.changes.values())
 
+    @property
+    def unclear(self) -> int:
+        """Statements of which that can't be said."""
+        return sum(change.statements for key, change in self.changes.items() if UNCLEAR in key)
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """The changes as a listing, the most frequent first."""
         for key, change in sorted(self.changes.items(), key=lambda item: (-item[1].statements, item[1].first)):

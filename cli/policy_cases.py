@@ -7,35 +7,38 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from agent.core.policy.rulebook import Rules, Verdict
 from agent.core.policy.verbs import operation
 from agent.store.document import LIMIT, Document, Problem, Value, located
 from agent.store.policy import EFFECTS, in_order, load
+from cli.policy_decision import RUNS_CODE, UNSETTLED, Court, worst
+from cli.policy_reader import Reader, ReaderError, refusal
+from schemas.explanation import Explained
 from schemas.identity import Identity
 from schemas.operation import Operation
 
-KEYS = ("policy", "resource", "identity", "cases")
-CASE = ("name", "resource", "identity", "session", "operations", "statement", "where", "now", "decision", "rule")
+KEYS = ("policy", "resource", "identity", "search_path", "cases")
+CASE = (
+    "name",
+    "resource",
+    "identity",
+    "session",
+    "operations",
+    "statement",
+    "search_path",
+    "where",
+    "now",
+    "decision",
+    "rule",
+)
 IDENTITY = ("subject", "groups", "actor", "run")
 SESSION = ("address", "client")
 ENDINGS = (".test.yaml", ".test.yml")
 
 
-class Reader(Protocol):
-    """Tells what a statement would do, by asking a database."""
-
-    def read(self, statement: str) -> tuple[Operation, ...]:
-        """The operations of the statement. Raises ReaderError."""
-
-
 Readers = Callable[[str], Reader | None]
 """The reader for a resource, TYPE/NAME; None when there is none."""
-
-
-class ReaderError(Exception):
-    """The operations of a statement can't be had; the message says why, and what to do."""
 
 
 class CasesError(Exception):
@@ -48,7 +51,8 @@ class CasesError(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """One case. `operations` None: they are those of the statement. `rule` None: any."""
+    """One case. `operations` None: they are those of the statement. `rule` None: any. `search_path` None: that of the
+    agent's role."""
 
     name: str
     resource: str
@@ -60,6 +64,7 @@ class Case:
     address: str = "127.0.0.1"
     client: str = ""
     now: int | None = None
+    search_path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,12 +78,14 @@ class CaseFile:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: nothing is wrong, `failure` says what was decided instead, `error` why it couldn't be."""
+    """What became of a case: nothing is wrong, `failure` says what was decided instead, `error` why it couldn't be.
+    `note` says what isn't known of it."""
 
     case: Case
     seconds: float
     failure: str | None = None
     error: str | None = None
+    note: str | None = None
 
 
 def find(place: Path) -> list[Path]:
@@ -102,7 +109,10 @@ def read(path: Path) -> CaseFile:
     policy = located(keys["policy"].text() if "policy" in keys else "policy.yaml", path.absolute().parent)
     resource = keys["resource"].text() if "resource" in keys else ""
     identity = _identity(keys["identity"]) if "identity" in keys else None
-    cases = tuple(_case(item, resource, identity) for item in (keys["cases"].items() if "cases" in keys else []))
+    names_from = keys["search_path"].text() if "search_path" in keys else None
+    cases = tuple(
+        _case(item, resource, identity, names_from) for item in (keys["cases"].items() if "cases" in keys else [])
+    )
     if document.problems:
         raise CasesError(document.problems)
     return CaseFile(path, Path(policy), cases)
@@ -111,29 +121,48 @@ def read(path: Path) -> CaseFile:
 def run(file: CaseFile, readers: Readers) -> Iterator[Outcome]:
     """Decides each case. Raises PolicyError when there is no policy to decide by."""
     rules = Rules(load(file.policy))
+    asked: dict[str, Reader | None] = {}
     for case in file.cases:
         begun = time.perf_counter()
-        failure = error = None
+        failure = error = note = None
         try:
-            failure = _difference(case, _decide(case, rules, readers))
+            if case.operations is None and case.resource not in asked:
+                asked[case.resource] = readers(case.resource)
+            verdict, note = _decide(case, rules, asked.get(case.resource))
+            failure = _difference(case, verdict)
         except ReaderError as found:
-            error = str(found)
-        yield Outcome(case, time.perf_counter() - begun, failure, error)
+            error = f"{found} ({found.hint})" if found.hint else str(found)
+        yield Outcome(case, time.perf_counter() - begun, failure, error, note)
 
 
-def _decide(case: Case, rules: Rules, readers: Readers) -> Verdict:
-    operations = case.operations
-    if operations is None:
-        reader = readers(case.resource)
-        if reader is None:
-            raise ReaderError(
-                "what a statement does is the database's to say, and none is to be had here (write the operations "
-                'instead: operations: ["DELETE app.users"])'
-            )
-        operations = reader.read(case.statement)
+def _decide(case: Case, rules: Rules, reader: Reader | None) -> tuple[Verdict, str | None]:
+    """The verdict, and what isn't known. Raises ReaderError."""
     now = time.time_ns() // 1000 if case.now is None else case.now
-    rulebook = rules.rulebook(case.identity, case.resource, case.address, case.client)
-    return rulebook.decide(operations, case.statement, None, "", now)
+    court = Court(rules, case.identity, case.resource, case.address, case.client)
+    if case.operations is not None:
+        return court.by_rules(Explained(case.statement, 0, operations=case.operations), now), None
+    statements = _read(case, reader, not court.masked.empty)
+    verdict = worst(court.decide(each, now) for each in statements if not each.unsettled)
+    if verdict.effect != "deny" and any(each.unsettled for each in statements):
+        raise ReaderError(UNSETTLED, "give each statement a case of its own; search_path says where names are found")
+    code = verdict.effect != "deny" and any(each.opaque for each in statements)
+    return verdict, RUNS_CODE if code else None
+
+
+def _read(case: Case, reader: Reader | None, columns: bool) -> tuple[Explained, ...]:
+    """What the case's statements do. Raises ReaderError."""
+    if reader is None:
+        raise ReaderError(
+            "what a statement does is the database's to say, and none is to be had here",
+            'write the operations instead: operations: ["DELETE app.users"]',
+        )
+    found = reader.read(case.statement, case.search_path, columns)
+    for error in (found.error, *(each.error for each in found.statements)):
+        if error is not None:
+            raise ReaderError(f"the server refuses it: {refusal(error)}", error.hint)
+    if not found.statements:
+        raise ReaderError("there is no statement in it")
+    return found.statements
 
 
 def _difference(case: Case, verdict: Verdict) -> str | None:
@@ -144,10 +173,12 @@ def _difference(case: Case, verdict: Verdict) -> str | None:
     return f"expected {expected}, got {found}" + (f" for {verdict.operation}" if verdict.operation else "")
 
 
-def _case(item: Value, resource: str, identity: Identity | None) -> Case:
+def _case(item: Value, resource: str, identity: Identity | None, search_path: str | None) -> Case:
     keys = item.mapping(CASE, ("decision",))
     if "operations" not in keys and "statement" not in keys:
         item.problem("the case asks for nothing (expected operations, or a statement)")
+    elif "where" in keys and "operations" not in keys:
+        item.problem("the key where is for operations (whether a statement has a WHERE, it says itself)")
     for name, given in (("resource", resource), ("identity", identity)):
         if name not in keys and not given:
             item.problem(f"the key {name} is missing (here, or before the cases for all of them)")
@@ -170,6 +201,7 @@ def _case(item: Value, resource: str, identity: Identity | None) -> Case:
         address=session["address"].text() if "address" in session else "127.0.0.1",
         client=session["client"].text() if "client" in session else "",
         now=_moment(keys["now"]) if "now" in keys else None,
+        search_path=keys["search_path"].text() if "search_path" in keys else search_path,
     )
 
 

@@ -12,7 +12,8 @@ import pytest
 
 import cli.policy
 from cli.main import run
-from cli.policy_cases import ReaderError
+from cli.policy_reader import ReaderError
+from schemas.explanation import Explained, Explanation
 from schemas.operation import Operation
 from schemas.records import OperationStarted, Record, SessionStarted
 from tests.story import SECOND, home, write
@@ -121,7 +122,7 @@ def test_tests_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_statement_without_a_reader(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A statement alone can't be decided without a database: that is an error of the case, which says what to do."""
-    cases = CASES + "  - {statement: delete from users, decision: deny}\n"
+    cases = CASES + "  - {statement: delete from users, resource: http/shop, decision: deny}\n"
     report = tmp_path / "report.xml"
     assert run(["policy", "test", str(place(tmp_path, staff=cases)), "--junit", str(report)]) == 1
     out = capsys.readouterr().out
@@ -135,12 +136,6 @@ def test_statement_with_a_reader(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where something can tell what a statement does, its operations are decided."""
-
-    class Known:
-        def read(self, statement: str) -> tuple[Operation, ...]:
-            if statement != "delete from users":
-                raise ReaderError("the server is away")
-            return (Operation("DELETE", "app.users"),)
 
     monkeypatch.setattr(cli.policy, "reader", lambda resource: Known() if resource == "pg/shop" else None)
     cases = CASES + "  - {statement: delete from users, decision: deny}\n  - {statement: x, decision: deny}\n"
@@ -172,6 +167,15 @@ def test_no_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No tests is not success."""
     assert run(["policy", "test", str(place(tmp_path))]) == 2
     assert "*.test.yaml" in capsys.readouterr().err
+
+
+class Known:
+    """Knows one statement."""
+
+    def read(self, text: str, search_path: str | None, columns: bool) -> Explanation:
+        if text != "delete from users":
+            raise ReaderError("the server is away")
+        return Explanation((Explained(text, 0, "DELETE", (Operation("DELETE", "app.users"),)),))
 
 
 def explained(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, str | None, bool]]:
@@ -220,14 +224,8 @@ def test_explain_of_a_statement(
     """A statement alone is explained where something can tell what it does; else the error says what to do."""
     base = ["policy", "explain", "--policy", str(place(tmp_path) / "policy.yaml"), "--resource", "pg/shop"]
     assert run(base) == 2
-    assert run([*base, "delete from users"]) == 2
+    assert run([*base[:-1], "http/shop", "delete from users"]) == 2
     assert '--operation "DELETE app.users"' in capsys.readouterr().err
-
-    class Known:
-        def read(self, statement: str) -> tuple[Operation, ...]:
-            if statement == "broken":
-                raise ReaderError("the server is away")
-            return (Operation("DELETE", "app.users"),)
 
     monkeypatch.setattr(cli.policy, "reader", lambda resource: Known())
     assert run([*base, "delete from users"]) == 0
