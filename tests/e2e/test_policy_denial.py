@@ -11,10 +11,11 @@ import psycopg
 import pytest
 
 from tests.e2e.agent import AgentProcess, eventually
+from tests.e2e.answers import kinds, refusals, run, steps
 from tests.e2e.certificates import Authority
 from tests.e2e.conftest import PASSWORD, resource
 from tests.e2e.servers import Server
-from tests.e2e.wire import SYNC, Message, Wire, bind, close, connect, describe, execute, parse, query
+from tests.e2e.wire import SYNC, bind, close, connect, describe, execute, parse, query
 
 POLICY = """\
 version: 1
@@ -66,21 +67,6 @@ def ledger(server: Server) -> Iterator[Callable[[], list[int]]]:
     server.sql("DELETE FROM ledger", database="app")
     yield lambda: [row[0] for row in server.sql("SELECT id FROM ledger ORDER BY id", database="app")]
     server.sql("DELETE FROM ledger", database="app")
-
-
-def kinds(messages: list[Message]) -> str:
-    """The types of the messages, but for what a server may send at any time."""
-    return "".join(each.type for each in messages if each.type not in "NSA")
-
-
-def refusals(messages: list[Message]) -> list[str]:
-    """The SQLSTATE codes of the errors."""
-    return [each.fields["C"] for each in messages if each.type == "E"]
-
-
-def run(wire: Wire, text: str) -> list[Message]:
-    wire.send(query(text))
-    return wire.until()
 
 
 def refused(connection: psycopg.Connection[Any], statement: str) -> psycopg.errors.Diagnostic:
@@ -192,10 +178,6 @@ def test_pipeline_of_a_driver(agent: AgentProcess) -> None:
         with pytest.raises(psycopg.Error):
             after.fetchone()
         assert connection.execute("SELECT 3").fetchone() == (3,)
-
-
-def steps(text: str, name: str = "") -> bytes:
-    return parse(text, name) + bind(name=name) + execute()
 
 
 @pytest.mark.parametrize("denied", [DELETE, "DO $$ BEGIN DELETE FROM people WHERE id = -1; END $$"])

@@ -16,35 +16,22 @@ from mypy_extensions import i64
 
 from agent.core.commands import Command
 from agent.core.limits import MAX_STATEMENT
-from agent.core.pg.exchange import BIND, EXECUTE, PARSE, QUERY, SYNC
-from agent.core.pg.messages import HEAD, message, string_end, text, u16, u32
+from agent.core.pg import messages
+from agent.core.pg.exchange import BIND, EXECUTE, FUNCTION, PARSE, QUERY, SYNC
+from agent.core.pg.messages import HEAD, message, string_end, u16, u32
 from agent.core.pg.procedure import Procedure
-from agent.core.pg.requests import FAILS, name_at
+from agent.core.pg.requests import name_at
 from agent.core.pg.rulings import NEVER_ASKED
 from agent.core.pg.task import BEGIN, END, LEARN, Task
-from agent.core.sql.found import Found
-from agent.core.sql.judgement import UNKNOWN, Judgement
+from agent.core.sql.fastpath import Call
+from agent.core.sql.judgement import Judgement
 from agent.core.sql.statements import EMPTY, TRANSACTION, UTILITY, Statement, Unreadable, split
-from schemas.operation import Operation as Act
 
-_Q: Final = 0x51
-_P: Final = 0x50
-_B: Final = 0x42
-_E: Final = 0x45
-_F: Final = 0x46
-_S: Final = 0x53
-_d: Final = 0x64
-_TERMINATE: Final = message(0x58, b"")
-_FAIL_QUERY: Final = message(_Q, text(FAILS))
-_LARGE_OBJECTS: Final = {
-    952: "lo_open", 953: "lo_close", 954: "loread", 955: "lowrite", 956: "lo_lseek", 957: "lo_creat", 958: "lo_tell",
-    964: "lo_unlink", 1004: "lo_truncate", 715: "lo_create", 3170: "lo_lseek64", 3171: "lo_tell64",
-    3172: "lo_truncate64",
-}  # fmt: skip
-"""What libpq calls by FunctionCall, by the OIDs that these functions have in every version."""
+_TERMINATE: Final = message(messages.TERMINATE, b"")
+_ASKED: Final = (messages.QUERY, messages.PARSE, messages.BIND, messages.FUNCTION_CALL)
+"""What is decided by the settings in force."""
 MAX_WAITING: Final = 1 << 20
 """Bytes of the client that wait behind a statement being decided; then it is read no further."""
-_IDLE: Final = 0x49
 
 
 class Guard(Procedure):
@@ -84,7 +71,7 @@ class Guard(Procedure):
             return True
         if task is not None:
             return self._proceed(task, sent, out, now)
-        if self._requests.full() or self._replies_wait():
+        if self._requests.full() or self.resumed:
             return False
         data = self._next(sent, out, now)
         if not data:
@@ -95,9 +82,6 @@ class Guard(Procedure):
             return False
         self._message(data, sent, out, now)
         return True
-
-    def _replies_wait(self) -> bool:
-        return self.resumed
 
     def _next(self, sent: list[bytes], out: list[Command], now: int) -> bytes:
         """The client's next message, whole; COPY data and what is too large to read pass here as they come."""
@@ -110,7 +94,7 @@ class Guard(Procedure):
         if self._passing == 0 and size - self._at >= HEAD:
             tag: i64 = self._data[self._at]
             length = u32(self._data, self._at + 1)
-            if tag == _d or length > MAX_STATEMENT or length < 4:
+            if tag == messages.COPY_DATA or length > MAX_STATEMENT or length < 4:
                 self._passing = 1 + max(length, 4)
             elif size - self._at > length:
                 start = self._at
@@ -135,25 +119,25 @@ class Guard(Procedure):
 
     def _message(self, data: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
         tag = data[0]
-        if self.tracing and not self._open and len(self._exchange) == 0 and self._replies.status == _IDLE:
+        if self.tracing and not self._open and len(self._exchange) == 0 and self._replies.status == messages.IDLE:
             self.tracing = False  # what was set for a transaction went with it
-        if tag == _S and self._wrapped:
+        if tag == messages.SYNC and self._wrapped:
             self._task = Task(SYNC, data, [], ())
             self._task.stage = END
-        elif self._exchange.skipping and tag != _S:
+        elif self._exchange.skipping and tag != messages.SYNC:
             self._pass(data, sent, out, now)  # the server passes over it
-        elif tag in (_Q, _P, _B) and self._setting == NEVER_ASKED and not self._aborted():
+        elif tag in _ASKED and self._setting == NEVER_ASKED and not self._aborted():
             self._task = Task(QUERY, data, [], ())
             self._task.stage = LEARN
-        elif tag == _Q:
+        elif tag == messages.QUERY:
             self._query(data, sent, out, now)
-        elif tag == _P:
+        elif tag == messages.PARSE:
             self._parse(data, sent, out, now)
-        elif tag == _B:
+        elif tag == messages.BIND:
             self._bind(data, sent, out, now)
-        elif tag == _E:
+        elif tag == messages.EXECUTE:
             self._execute(data, sent, out, now)
-        elif tag == _F:
+        elif tag == messages.FUNCTION_CALL:
             self._function(data, sent, out, now)
         else:
             self._pass(data, sent, out, now)
@@ -175,7 +159,7 @@ class Guard(Procedure):
         elif not statements or HEAD + len(raw) + 1 != len(data):
             self._pass(data, sent, out, now)
         else:
-            if len(statements) == 1:
+            if len(statements) == 1 and not self._wrapped:
                 judged = self._kept(statements[0], (), now)
                 if judged is not None and not judged.denied and not judged.found.opaque:
                     self._allow(judged, data, sent, out, now)
@@ -237,14 +221,13 @@ class Guard(Procedure):
             self._pass(data, sent, out, now)
 
     def _function(self, data: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
-        name = _LARGE_OBJECTS.get(int(u32(data, HEAD))) if len(data) >= HEAD + 4 else None
-        operation = UNKNOWN if name is None else Act("EXECUTE", f"pg_catalog.{name}")
-        statement = Statement("", 0, UTILITY, "")
-        judged = self._rulings.judge(Found((operation,), opaque=name is None), statement, now)
-        if judged.denied:
-            sent.append(self._refuse(judged.ruling, judged.refusal(), data, _FAIL_QUERY, out, now))
-        else:
-            self._allow(judged, data, sent, out, now)
+        if len(data) < HEAD + 4 or self._aborted():
+            self._pass(data, sent, out, now)
+            return
+        oid = int(u32(data, HEAD))
+        called = Call(oid, self._facts)
+        self._task = task = Task(FUNCTION, data, [called.statement], (oid,))
+        task.judgement = called
 
     def _more(self) -> bool:
         return self._at < len(self._data)
@@ -253,10 +236,12 @@ class Guard(Procedure):
         self._at -= len(data)
 
     def _forward(self, data: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
-        if data[0] == _Q:
+        if data[0] == messages.QUERY:
             self._query(data, sent, out, now)
-        elif data[0] == _P:
+        elif data[0] == messages.PARSE:
             self._parse(data, sent, out, now)
+        elif data[0] == messages.FUNCTION_CALL:
+            self._function(data, sent, out, now)
         else:
             self._bind(data, sent, out, now)
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import structs
 from mypy_extensions import i64
 
 from agent.core.commands import Command
+from agent.core.pg import messages
 from agent.core.pg.errors import fields
-from agent.core.pg.exchange import QUERY, Exchange, Request
+from agent.core.pg.exchange import PARSE, QUERY, Exchange, Request
 from agent.core.pg.ledger import Ledger, Ruling
-from agent.core.pg.messages import HEAD, Inbox, message
+from agent.core.pg.messages import HEAD, Inbox, message, string_end
+from agent.core.pg.refusals import commits, failing, refused_commit
 from agent.core.pg.replies import Replies, Watch
 from agent.core.pg.requests import Requests
 from agent.core.pg.rulings import LIFETIME, NEVER_ASKED, Judged, Row, Rulings
-from agent.core.pg.talk import TRACE_OFF, TRACE_ON, TRACED, Talk
+from agent.core.pg.talk import BACK, FLUSH, MOST_QUESTIONS, SEVERAL, TRACE_OFF, TRACE_ON, TRACED, Talk, padding
 from agent.core.pg.task import INSIDE, Task
 from agent.core.policy.masks import Masked
 from agent.core.policy.rulebook import Rulebook
@@ -22,29 +25,17 @@ from agent.core.sql.catalog import Catalog
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted, together
 from agent.core.sql.judgement import NOT_KNOWN, Judgement, TreeWanted, holds_cursor
-from agent.core.sql.statements import Statement
+from agent.core.sql.statements import UTILITY, Statement
 
-_Q: Final = 0x51
-_P: Final = 0x50
-_B: Final = 0x42
-_E: Final = 0x45
-_S: Final = 0x53
-_H: Final = 0x48
-_OPENS: Final = (_P, _B, _E, 0x44, 0x43)
-_FLUSH: Final = message(_H, b"")
-_IDLE: Final = 0x49
-_FAILED: Final = 0x45
+_OPENS: Final = (messages.PARSE, messages.BIND, messages.EXECUTE, messages.DESCRIBE, messages.CLOSE)
+_ENDS: Final = (messages.SYNC, messages.QUERY, messages.FUNCTION_CALL)
 _FETCHES: Final = ("FETCH", "MOVE", "CLOSE CURSOR", "CLOSE")
-_MOST_QUESTIONS: Final = 24
-"""Questions that may be asked about one statement; one that takes more is not understood."""
 _ALREADY_BEGUN: Final = "25001"  # active_sql_transaction, a warning of BEGIN
 _LEVELS: Final = {
     "debug5": 1, "debug4": 2, "debug3": 3, "debug2": 4, "debug1": 5, "debug": 4, "log": 6, "notice": 7, "warning": 8,
     "error": 9,
 }  # fmt: skip
 """https://www.postgresql.org/docs/current/runtime-config-client.html, client_min_messages, least severe first."""
-_MOST_PADDING: Final = 65_536
-"""Characters that are put before a statement of several, so that the position in an error is that in the message."""
 _SETTINGS: Final = 7
 """Columns of what SETTINGS asks."""
 
@@ -137,11 +128,20 @@ class Inquiry(Watch):
         return severity != "info" and _LEVELS.get(severity, 7) < _LEVELS.get(level or "notice", 7)
 
     def error(self, body: bytes) -> bytes | None:
-        """Where columns are masked, what an error quotes of a row is left out."""
+        """Where columns are masked, what an error quotes of a row is left out. Code that may not commit because its
+        transaction is the agent's is told so."""
+        task = self._task
+        ours = task is not None and len(task.statements) <= 1 and (task.began or self._wrapped)
+        if task is not None and ours and task.watched and commits(body):
+            rule = self._rulings.guardian
+            if task.operation is not None:
+                task.operation.denied = True
+                task.operation.denied_by = rule or "default"
+            return refused_commit(rule)
         if self._rulings.masked.empty or b"\0D" not in body:
             return None
         kept = [field for field in body.split(b"\0") if field and field[:1] != b"D"]
-        return message(0x45, b"".join([field + b"\0" for field in kept]) + b"\0")
+        return message(messages.ERROR, b"".join([field + b"\0" for field in kept]) + b"\0")
 
     def heard(self, request: Request, tag: int, body: bytes) -> None:
         if self._talk is not None:
@@ -155,9 +155,6 @@ class Inquiry(Watch):
         if self._task is not None:
             self._task.ending = ending
             self._task.stage = INSIDE
-
-    def stepped(self, request: Request) -> None:
-        """The next statement's turn comes when nothing is under way any more."""
 
     def parameter(self, name: str, value: str) -> None:
         if name == "standard_conforming_strings":
@@ -176,11 +173,11 @@ class Inquiry(Watch):
         if self._ran:
             self._ran, task.coded = False, True
         if talk.scans:
-            if talk.error is not None and fields(talk.error).get("R") != "exec_parse_message":
-                task.fault = message(0x45, talk.error)
+            if talk.error is not None and fields(talk.error).get("R") != SEVERAL:
+                task.fault = message(messages.ERROR, talk.error)
             return
         if talk.error is not None:
-            task.fault = message(0x45, talk.error)
+            task.fault = message(messages.ERROR, talk.error)
             if self._exchange.skipping:
                 self._open = True
             return
@@ -218,12 +215,12 @@ class Inquiry(Watch):
             return True
         if self._open and not self._flushed:
             self._flushed = True
-            sent.append(_FLUSH)
+            sent.append(FLUSH)
         return False
 
     def _aborted(self) -> bool:
         """The transaction failed, and nothing was asked since that could end it: the server does nothing else."""
-        return self._replies.status == _FAILED and not self._executed and not self._exchange.awaits_ready()
+        return self._replies.status == messages.FAILED and not self._executed and not self._exchange.awaits_ready()
 
     def _affects(self, found: Found) -> None:
         if found.changes_settings or found.opaque:
@@ -258,12 +255,12 @@ class Inquiry(Watch):
             task.judgement = Judgement(task.statement, self._facts, self._quoting)
         need = task.judgement.step()
         task.questions += 1
-        if task.questions > _MOST_QUESTIONS:
+        if task.questions > MOST_QUESTIONS:
             need = NOT_KNOWN
         if isinstance(need, Found):
             need = self._weighed(need, task.statement)
             if task.coded:
-                alone = task.kind == QUERY and not self._open and self._replies.status == _IDLE
+                alone = task.kind == QUERY and not self._open and self._replies.status == messages.IDLE
                 need = together(need, Found(opaque=True) if alone else NOT_KNOWN)
             task.judged = self._rulings.judge(need, task.statement, now)
             if self._setting != NEVER_ASKED:
@@ -271,7 +268,8 @@ class Inquiry(Watch):
             return True
         if isinstance(need, Wanted):
             return self._ask_facts(need, sent)
-        return self._ask_tree(need, task.types, sent)
+        saves = task.kind == PARSE and task.statement.kind == UTILITY  # the server itself wouldn't look at it yet
+        return self._ask_tree(need, task.types, sent, saves)
 
     def _weighed(self, found: Found, statement: Statement) -> Found:
         """What this session's state adds: cursors whose queries run code, triggers that were put off."""
@@ -285,22 +283,38 @@ class Inquiry(Watch):
             opaque = opaque or self._coded
         if statement.tag == "SET CONSTRAINTS":
             opaque = True
-        return Found(found.operations, opaque, found.changes_catalog, found.changes_settings, found.constants_matter)
+        return found if opaque == found.opaque else structs.replace(found, opaque=opaque)
 
-    def _ask_tree(self, need: TreeWanted, types: tuple[int, ...], sent: list[bytes]) -> bool:
-        lasting = self._open or self._replies.status != _IDLE
+    def _ask_tree(self, need: TreeWanted, types: tuple[int, ...], sent: list[bytes], saves: bool = False) -> bool:
+        """`saves`: an error must not abort the client's transaction."""
+        lasting = self._open or self._replies.status != messages.IDLE
+        saves = saves and lasting and not self._open and self._replies.status != messages.FAILED
         talk = Talk(self._exchange)
-        if not lasting:
+        if saves:
+            talk.save()
+        elif not lasting:
             talk.query("BEGIN")  # what parsing runs, and a constant may have code run, is undone
         talk.ask(TRACE_ON)
         talk.settings = talk.tree = talk.untraces = True
-        padding = b" " * need.before if need.before < _MOST_PADDING else b""
-        talk.parse(padding + need.statement.encode(), list(types))
+        talk.parse(padding(need.before) + need.statement.encode(), list(types))
         self.tracing = True
         self._shown = []
+        if saves:
+            return self._say(talk, talk.sync().query(BACK).alone(), sent)
         if lasting:
             return self._say(talk, talk.ask(TRACE_OFF).end(self._open), sent)
         return self._say(talk, talk.sync().query("ROLLBACK").alone(), sent)
+
+    def _ask_whole(self, task: Task, sent: list[bytes]) -> bool:
+        """Whether the server can read a message of several statements: a mistake in any of them has none of them run.
+        What it answers is an error either way."""
+        task.scanned = True
+        talk = Talk(self._exchange)
+        talk.scans = True
+        raw = task.data[HEAD : string_end(task.data, HEAD)]
+        if self._replies.status == messages.IDLE or self._replies.status == messages.FAILED:
+            return self._say(talk, talk.parse(raw, []).end(False), sent)
+        return self._say(talk, talk.save().parse(raw, []).sync().query(BACK).alone(), sent)
 
     def _ask_facts(self, wanted: Wanted, sent: list[bytes]) -> bool:
         self._missing = self._facts.missing(wanted) or wanted
@@ -313,8 +327,8 @@ class Inquiry(Watch):
             self._requests.add(data)
             if data[0] in _OPENS:
                 self._open, self._flushed = True, False
-                self._executed = self._executed or data[0] == _E
-            elif data[0] == _S or data[0] == _Q:
+                self._executed = self._executed or data[0] == messages.EXECUTE
+            elif data[0] in _ENDS:
                 self._open = self._executed = False
         leaves = self._requests.read(out, now)
         if leaves:
@@ -326,7 +340,7 @@ class Inquiry(Watch):
         self._ledger.ruling = self._plain
         self._affects(judged.found)
 
-    def _refuse(self, ruling: Ruling, error: bytes, data: bytes, fail: bytes, out: list[Command], now: int) -> bytes:
+    def _refuse(self, ruling: Ruling, error: bytes, data: bytes, out: list[Command], now: int) -> bytes:
         """The requests take the message as asked, the server gets what fails in its place."""
         self._ledger.ruling = ruling
         self._requests.add(data)
@@ -336,4 +350,4 @@ class Inquiry(Watch):
         if request is not None:
             request.instead = error
         self._open = data[0] in _OPENS
-        return fail
+        return failing(data)

@@ -47,6 +47,10 @@ ROW_DESCRIPTION: Final = 0x54  # T
 SYNC: Final = 0x53  # S
 TERMINATE: Final = 0x58  # X
 
+# What a ReadyForQuery says of the transaction
+IDLE: Final = 0x49  # I
+FAILED: Final = 0x45  # E
+
 HEAD: Final = 5
 """Bytes before a message's body: tag and length."""
 

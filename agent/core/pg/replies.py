@@ -46,7 +46,7 @@ _READY: Final = 0x5A  # Z
 
 _SUSPENDED: Final = 0x73  # s
 
-_ENDINGS: Final = (_BIND_COMPLETE, _COMMAND_COMPLETE, _EMPTY_QUERY, _SUSPENDED, _READY)
+_ENDINGS: Final = (_BIND_COMPLETE, _COMMAND_COMPLETE, _EMPTY_QUERY, _FUNCTION_RESULT, _SUSPENDED, _READY)
 """What ends an answer without an error."""
 _ANY_TIME: Final = (_NOTICE, _NOTIFICATION, _PARAMETER_STATUS)
 _IDLE: Final = 0x49  # I
@@ -78,10 +78,6 @@ class Watch:
 
     def error(self, body: bytes) -> bytes | None:
         """What the client gets in place of this ErrorResponse, if not the same."""
-        raise NotImplementedError
-
-    def stepped(self, request: Request) -> None:
-        """A request whose ReadyForQuery is not the client's is over."""
         raise NotImplementedError
 
     def parameter(self, name: str, value: str) -> None:
@@ -229,7 +225,7 @@ class Replies:
             self._asked(request, tag, body)
         elif request.held:
             self._ending.append(data[at:end])
-            if request.kind != QUERY or tag == _READY:
+            if tag == _READY or (request.kind != QUERY and request.kind != FUNCTION):
                 ending = b"".join(self._ending)
                 self._ending.clear()
                 self._exchange.pop()
@@ -240,7 +236,6 @@ class Replies:
             self._cut(b"", out, now)
             self._owner = None
             self._exchange.pop()
-            watch.stepped(request)
         return True
 
     def _asked(self, request: Request, tag: i64, body: bytes) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from agent.core.pg.errors import error_response
 from agent.core.pg.ledger import Ruling
+from agent.core.pg.refusals import refusal
 from agent.core.policy.masks import Masked
 from agent.core.policy.rulebook import Rulebook
 from agent.core.sql.catalog import Catalog
@@ -67,18 +67,6 @@ class Judged:
         return refusal(self.ruling)
 
 
-def refusal(ruling: Ruling) -> bytes:
-    """What a client reads in place of an answer: CONTRACT's 42501 with rule, message and a hint."""
-    rule = "the policy's default" if ruling.rule is None else f'rule "{ruling.rule}"'
-    what = f"hoopctl: denied by {rule}" + (f": {ruling.message}" if ruling.message else "")
-    return error_response(
-        "42501",
-        what,
-        "hoopctl policy explain tells which operations were found and which rule decides",
-        None if ruling.operation is None else f"This statement would {ruling.operation}.",
-    )
-
-
 class Rulings:
     """Decides for one session, and remembers."""
 
@@ -96,6 +84,16 @@ class Rulings:
         self._rulebook = rulebook
         self.masked = masked
         self.forget()
+
+    @property
+    def permissive(self) -> bool:
+        """Whether all is allowed whatever it does."""
+        return self._rulebook.permissive and self.masked.empty
+
+    @property
+    def guardian(self) -> str | None:
+        """The first rule or mask that something could be denied by; None where that is the policy's default."""
+        return self._rulebook.guardian or self.masked.first or None
 
     def setting(self, row: Row) -> int:
         """A number for these settings."""
@@ -162,6 +160,11 @@ class Rulings:
         version = self._rulebook.policy.version
         if verdict.effect != "allow":
             return Ruling(names, "deny", verdict.rule, version, message, str(verdict.operation or "") or None)
+        if found.reaches:
+            reached = self._rulebook.decide(found.reaches, statement.text, None, statement.tag, now)
+            if reached.effect != "allow":
+                message = f"{reached.message or ''} Code that it runs may do so, which could not be undone.".strip()
+                return Ruling(names, "deny", reached.rule, version, message, str(reached.operation or "") or None)
         hidden = None if self.masked.empty else self._hidden(found, verdict.rule is not None)
         if hidden is not None:
             mask, why = hidden

@@ -14,16 +14,28 @@ from __future__ import annotations
 
 from typing import Final
 
+from agent.core.pg import messages
 from agent.core.pg.exchange import BIND, CLOSE, EXECUTE, PARSE, QUERY, SYNC, Exchange, Request
 from agent.core.pg.messages import message, text, u16, u32
 
 _NAME: Final = b"_hoop\0"
-_BIND: Final = message(0x42, _NAME + _NAME + b"\0\0\0\0\0\0")
-_EXECUTE: Final = message(0x45, _NAME + b"\0\0\0\0")
-_CLOSE: Final = message(0x43, b"P" + _NAME) + message(0x43, b"S" + _NAME)
-_CLOSE_STATEMENT: Final = message(0x43, b"S" + _NAME)
-_SYNC: Final = message(0x53, b"")
-_FLUSH: Final = message(0x48, b"")
+_BIND: Final = message(messages.BIND, _NAME + _NAME + b"\0\0\0\0\0\0")
+_EXECUTE: Final = message(messages.EXECUTE, _NAME + b"\0\0\0\0")
+_CLOSE: Final = message(messages.CLOSE, b"P" + _NAME) + message(messages.CLOSE, b"S" + _NAME)
+_CLOSE_STATEMENT: Final = message(messages.CLOSE, b"S" + _NAME)
+_SYNC: Final = message(messages.SYNC, b"")
+FLUSH: Final = message(messages.FLUSH, b"")
+_BEFORE: Final = (messages.ROW_DESCRIPTION, messages.NO_DATA)
+"""What an answer begins with."""
+
+MOST_QUESTIONS: Final = 24
+"""Questions that may be asked about one statement; one that takes more is not understood."""
+MOST_PADDING: Final = 65_536
+"""Characters that are put before a statement of several, so that the position in an error is that in the message."""
+SEVERAL: Final = "exec_parse_message"
+"""Where the server refuses to parse more than one statement: it has read all of them then."""
+BACK: Final = "ROLLBACK TO SAVEPOINT _hoop; RELEASE SAVEPOINT _hoop"
+"""Undoes what failed since SAVEPOINT _hoop, which a talk in the client's transaction began with."""
 
 _SETTING = "pg_catalog.current_setting"
 _SET = "pg_catalog.set_config"
@@ -86,7 +98,7 @@ class Talk:
     def query(self, statement: str) -> Talk:
         """A Query of its own."""
         self._push(QUERY)
-        self._pieces.append(message(0x51, text(statement)))
+        self._pieces.append(message(messages.QUERY, text(statement)))
         return self
 
     def ask(self, statement: str, shown: bool = False) -> Talk:
@@ -96,15 +108,19 @@ class Talk:
             request = self._push(kind)
             if shown and kind == EXECUTE:
                 self._tree = request
-        self._pieces.append(message(0x50, _NAME + text(statement) + b"\0\0") + _BIND + _EXECUTE + _CLOSE)
+        self._pieces.append(message(messages.PARSE, _NAME + text(statement) + b"\0\0") + _BIND + _EXECUTE + _CLOSE)
         return self
+
+    def save(self) -> Talk:
+        """In a transaction of the client's: what fails from here on is undone by BACK, and the transaction goes on."""
+        return self.query("SAVEPOINT _hoop")
 
     def parse(self, statement: bytes, types: list[int]) -> Talk:
         """A statement whose tree is wanted."""
         self._tree = self._push(PARSE)
         self._push(CLOSE)
         oids = len(types).to_bytes(2, "big") + b"".join([kind.to_bytes(4, "big") for kind in types])
-        self._pieces.append(message(0x50, _NAME + statement + b"\0" + oids) + _CLOSE_STATEMENT)
+        self._pieces.append(message(messages.PARSE, _NAME + statement + b"\0" + oids) + _CLOSE_STATEMENT)
         return self
 
     def sync(self) -> Talk:
@@ -116,7 +132,7 @@ class Talk:
         """What to send. In an open pipeline nothing is ended but the talk."""
         if not pipeline:
             self._push(SYNC)
-        self._pieces.append(_FLUSH if pipeline else _SYNC)
+        self._pieces.append(FLUSH if pipeline else _SYNC)
         return b"".join(self._pieces)
 
     def alone(self) -> bytes:
@@ -128,13 +144,13 @@ class Talk:
         return request is not None and request is self._tree
 
     def heard(self, request: Request, tag: int, body: bytes) -> None:
-        if tag == 0x44:
+        if tag == messages.DATA_ROW:
             self.rows.append(_row(body))
-        elif tag == 0x45:
+        elif tag == messages.ERROR:
             self.error = self.error or body
             if request.kind != QUERY and request.kind != SYNC:
                 self._over()
-        elif tag not in (0x54, 0x6E) and not (request.kind == QUERY and tag != 0x5A):
+        elif tag not in _BEFORE and not (request.kind == QUERY and tag != messages.READY):
             self._over()
 
     def passed_over(self) -> None:
@@ -151,6 +167,11 @@ class Talk:
         self._exchange.push(request)
         self._left += 1
         return request
+
+
+def padding(before: int) -> bytes:
+    """What stands in for the characters before a statement."""
+    return b" " * before if before < MOST_PADDING else b""
 
 
 def _row(body: bytes) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agent.core.pg.exchange import Operation, Request
+from agent.core.pg.exchange import FUNCTION, QUERY, Operation, Request
 from agent.core.pg.rulings import Judged
 from agent.core.sql.judgement import Inside, Judgement
 from agent.core.sql.statements import UTILITY, Statement
@@ -23,7 +23,8 @@ END: Final = 10
 
 
 class Task:
-    """A message that the client waits behind: where it stands."""
+    """A message that the client waits behind: where it stands. `kind` is that of its request (agent.core.pg.exchange),
+    `types` are its parameters'; a FunctionCall's routine stands in their place."""
 
     def __init__(self, kind: int, data: bytes, statements: list[Statement], types: tuple[int, ...]) -> None:
         self.kind = kind
@@ -37,16 +38,27 @@ class Task:
         self.judgement: Judgement | None = None
         self.inside: Inside | None = None
         self.fault: bytes | None = None
+        """What the server said against it when it was asked: the client gets that."""
         self.began = False
+        """A transaction was begun for it."""
         self.watched = False
+        """It runs code: what that does is judged before it counts."""
         self.operation: Operation | None = None
         self.request: Request | None = None
         self.ending = b""
+        """The end of its answer, which the client hasn't got yet."""
         self.failed = False
         self.checked = False
         self.closed = False
         self.scanned = False
+        """The server has read all of its statements."""
         self.coded = False
+        """Code ran while it was parsed."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether a ReadyForQuery ends its answer: it belongs to no pipeline."""
+        return self.kind == QUERY or self.kind == FUNCTION
 
     def next(self) -> None:
         """The next statement's turn."""
@@ -66,3 +78,8 @@ class Task:
     @property
     def statement(self) -> Statement:
         return self.statements[self.index]
+
+    @property
+    def last(self) -> bool:
+        """Whether no statement follows."""
+        return self.index + 1 >= len(self.statements)

@@ -6,7 +6,8 @@ import pytest
 
 from agent.core.pg.errors import fields
 from agent.core.pg.messages import HEAD
-from agent.core.pg.rulings import LIFETIME, Rulings, refusal
+from agent.core.pg.refusals import refusal
+from agent.core.pg.rulings import LIFETIME, Rulings
 from agent.core.policy.masks import Masks
 from agent.core.policy.rulebook import Rules
 from agent.core.sql.catalog import Catalog

@@ -1,0 +1,57 @@
+"""What a client reads in place of an answer, and what has the server fail there."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agent.core.pg import messages
+from agent.core.pg.errors import error_response, fields
+from agent.core.pg.ledger import Ruling
+from agent.core.pg.messages import message, text
+from agent.core.pg.requests import FAILS
+
+FAIL_QUERY: Final = message(messages.QUERY, text(FAILS))
+"""Fails as a Query or FunctionCall does: a ReadyForQuery follows."""
+FAIL_PARSE: Final = message(messages.PARSE, b"_hoop_refused\0" + text(FAILS) + b"\0\0")
+"""Fails as a message of the extended protocol does: the server passes over what follows, up to a Sync."""
+
+_TERMINATION: Final = "2D000"  # invalid_transaction_termination
+_SPI: Final = "spi.c"
+"""The server's source file that raises it; RAISE can't."""
+
+
+def failing(data: bytes) -> bytes:
+    """What has the server fail in place of this message."""
+    return FAIL_QUERY if data[0] in (messages.QUERY, messages.FUNCTION_CALL) else FAIL_PARSE
+
+
+def refusal(ruling: Ruling) -> bytes:
+    """What a client reads in place of an answer: CONTRACT's 42501 with rule, message and a hint."""
+    return error_response(
+        "42501",
+        f"hoopctl: denied by {_named(ruling.rule)}" + (f": {ruling.message}" if ruling.message else ""),
+        "hoopctl policy explain tells which operations were found and which rule decides",
+        None if ruling.operation is None else f"This statement would {ruling.operation}.",
+    )
+
+
+def commits(body: bytes) -> bool:
+    """Whether an ErrorResponse says that code wanted to end a transaction in which it may not."""
+    if _TERMINATION.encode() not in body:
+        return False
+    found = fields(body)
+    return found.get("C") == _TERMINATION and found.get("F", "").endswith(_SPI)
+
+
+def refused_commit(rule: str | None) -> bytes:
+    """The error in place of that one, where the transaction is the agent's and not the client's. `rule` names what
+    the code would have to be judged by."""
+    return error_response(
+        "42501",
+        f"hoopctl: denied by {_named(rule)}: code that commits or rolls back by itself can't be judged before it does",
+        "leave COMMIT and ROLLBACK to the client, or run it in a session that nothing which denies or masks is about",
+    )
+
+
+def _named(rule: str | None) -> str:
+    return "the policy's default" if rule is None else f'rule "{rule}"'
