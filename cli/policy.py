@@ -16,11 +16,11 @@ from cli.recorded import evidence
 from cli.tables import Format, chosen, show
 
 if TYPE_CHECKING:
+    from agent.core.sql.explanation import Explanation, ServerError
     from agent.store.document import Problem
     from cli.policy_cases import Outcome
     from cli.policy_decision import Court
     from cli.policy_reader import Reader
-    from schemas.explanation import Explanation, ServerError
 
 app = typer.Typer(help="Check and test a policy, and say what it would have decided.")
 
@@ -128,10 +128,11 @@ def explain(
     """
     from agent.core.policy import verbs
     from agent.core.policy.rulebook import Rules
+    from agent.core.sql.explanation import Explained, Explanation
+    from agent.core.sql.found import Found
     from agent.store.policy import PolicyError, load
     from cli.policy_decision import Court
     from cli.policy_reader import INSTEAD
-    from schemas.explanation import Explained, Explanation
     from schemas.identity import Identity
 
     text = sys.stdin.read() if statement == "-" else statement
@@ -145,7 +146,7 @@ def explain(
     court = Court(rules, Identity(subject, tuple(group or ()), actor), place)
     if operation:
         acts = tuple(verbs.operation(each, where) for each in operation)
-        found = Explanation((Explained(text or "", 0, operations=acts),))
+        found = Explanation((Explained(text or "", 0, found=Found(acts)),))
     else:
         found = _asked(place, text or "", search_path, not court.masked.empty)
     _explain(court, text or "", found, format_)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from agent.core.policy.rulebook import Rules, Verdict
 from agent.core.policy.verbs import operation
+from agent.core.sql.explanation import Explained
+from agent.core.sql.found import Found
 from agent.store.document import LIMIT, Document, Problem, Value, located
 from agent.store.policy import EFFECTS, in_order, load
 from cli.policy_decision import RUNS_CODE, UNSETTLED, Court, worst
 from cli.policy_reader import Reader, ReaderError, refusal
-from schemas.explanation import Explained
 from schemas.identity import Identity
 from schemas.operation import Operation
 
@@ -140,12 +141,12 @@ def _decide(case: Case, rules: Rules, reader: Reader | None) -> tuple[Verdict, s
     now = time.time_ns() // 1000 if case.now is None else case.now
     court = Court(rules, case.identity, case.resource, case.address, case.client)
     if case.operations is not None:
-        return court.by_rules(Explained(case.statement, 0, operations=case.operations), now), None
+        return court.by_rules(Explained(case.statement, 0, found=Found(case.operations)), now), None
     statements = _read(case, reader, not court.masked.empty)
     verdict = worst(court.decide(each, now) for each in statements if not each.unsettled)
     if verdict.effect != "deny" and any(each.unsettled for each in statements):
         raise ReaderError(UNSETTLED, "give each statement a case of its own; search_path says where names are found")
-    code = verdict.effect != "deny" and any(each.opaque for each in statements)
+    code = verdict.effect != "deny" and any(each.found.opaque for each in statements)
     return verdict, RUNS_CODE if code else None
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agent.core.pg.rulings import Rulings
+from agent.core.policy import verbs
 from agent.core.policy.masks import Masked
 from agent.core.policy.rulebook import Rulebook, Rules, Verdict
 from agent.core.sql.catalog import Catalog
-from agent.core.sql.found import Found
+from agent.core.sql.explanation import Explained
 from agent.core.sql.statements import UTILITY, Statement
-from schemas.explanation import Explained
 from schemas.identity import Identity
 
 RUNS_CODE = "it runs code, and what that does is decided when it runs"
@@ -32,26 +32,23 @@ class Court:
         self.masked: Masked = rules.masks.masked(identity, resource, address, client)
 
     def decide(self, statement: Explained, now: int) -> Verdict:
-        """The verdict, `now` in microseconds since 1970. Where masks refuse what the rules allow, it names the mask."""
+        """The verdict, `now` in microseconds since 1970."""
         verdict = self.by_rules(statement, now)
-        return verdict if verdict.effect != "allow" else self.by_masks(statement, now) or verdict
+        return verdict if verdict.effect != "allow" else self.besides(statement, now) or verdict
 
     def by_rules(self, statement: Explained, now: int) -> Verdict:
-        """What the rules alone say."""
-        return self.rulebook.decide(statement.operations, statement.text, None, statement.tag, now)
+        """What the rules say of what was found that it does."""
+        return self.rulebook.decide(statement.found.operations, statement.text, None, statement.tag, now)
 
-    def by_masks(self, statement: Explained, now: int) -> Verdict | None:
-        """What is refused of a statement that the rules allow, because it gets round a mask; None: nothing."""
-        found = Found(
-            statement.operations,
-            statement.opaque,
-            shown=statement.shown,
-            compared=statement.compared,
-            defines=statement.defines,
-        )
+    def besides(self, statement: Explained, now: int) -> Verdict | None:
+        """What else refuses a statement that the rules allow: a mask that it would get round, say. None: nothing."""
+        found = statement.found
         about = Statement(statement.text, statement.start, UTILITY, statement.tag)
         ruling = Rulings(self.rulebook, self.masked, Catalog()).rule(found, about, now)
-        return Verdict("deny", ruling.rule, ruling.message) if ruling.decision == "deny" else None
+        if ruling.decision != "deny":
+            return None
+        operation = None if ruling.operation is None else verbs.operation(ruling.operation)
+        return Verdict("deny", ruling.rule, ruling.message, operation)
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

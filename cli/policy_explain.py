@@ -7,10 +7,10 @@ from typing import Any
 
 from agent.core.policy.reasons import reasons
 from agent.core.policy.rulebook import Verdict
+from agent.core.sql.explanation import Explained
 from cli.escape import escaped
 from cli.policy_decision import RUNS_CODE, UNSETTLED, Court
 from cli.policy_reader import refusal
-from schemas.explanation import Explained
 from schemas.operation import Operation
 
 COLUMNS = ("statement", "operation", "column", "rule", "effect", "decides", "why")
@@ -43,7 +43,7 @@ def verdict_line(verdict: Verdict, statement: Explained) -> str:
         said += f" for {verdict.operation}"
     if verdict.effect == "approve":
         said += "; who consents can't be asked yet, so it is denied"
-    if verdict.effect == "allow" and statement.opaque:
+    if verdict.effect == "allow" and statement.found.opaque:
         said += f"; {RUNS_CODE}"
     return f"{said}: {verdict.message}" if verdict.message else said
 
@@ -62,17 +62,24 @@ def _of_statement(court: Court, statement: Explained, now: int) -> Iterator[dict
     if statement.error is not None:
         yield _note(f"the server refuses it: {refusal(statement.error)}")
         return
-    for operation in statement.operations:
+    for operation in statement.found.operations:
         yield from _of_operation(court, statement, operation, now)
     allowed = court.by_rules(statement, now).effect == "allow"
-    masks = court.by_masks(statement, now) if allowed else None
-    if not statement.operations and masks is None:
+    besides = court.besides(statement, now) if allowed else None
+    if not statement.found.operations and besides is None:
         yield {"effect": "allow", "decides": True, "why": "it does nothing that a rule is about"}
     if not court.masked.empty:
         yield from _of_columns(court, statement)
-    if masks is not None:
-        yield {"rule": masks.rule, "effect": masks.effect, "decides": True, "why": masks.message}
-    if statement.opaque:
+    if besides is not None:
+        about = None if besides.operation is None else str(besides.operation)
+        yield {
+            "operation": about,
+            "rule": besides.rule,
+            "effect": besides.effect,
+            "decides": True,
+            "why": besides.message,
+        }
+    if statement.found.opaque:
         yield _note(RUNS_CODE)
     for note in statement.notes:
         yield _note(note)
@@ -105,10 +112,10 @@ def _of_operation(court: Court, statement: Explained, operation: Operation, now:
 
 
 def _of_columns(court: Court, statement: Explained) -> Iterator[dict[str, Any]]:
-    for column in statement.shown:
+    for column in statement.found.shown:
         hidden = court.masked.hides((column,))
         yield _column(column, hidden, "it lets out of its values")
-    for column in statement.compared:
+    for column in statement.found.compared:
         hidden = court.masked.hides((), (column,))
         allowed = hidden is None and court.masked.hides((column,)) is not None
         why = "rows are only chosen, joined, grouped or sorted by it"

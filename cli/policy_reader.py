@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from agent.core.sql.explanation import Explanation, ServerError
 from cli.client import Client, client
 from cli.errors import HoopError
-from schemas.explanation import Explanation, ServerError
 
 INSTEAD = 'name what it does: --operation "DELETE app.users"'
 """What can be done without a database."""

@@ -17,9 +17,9 @@ from urllib.parse import unquote
 import msgspec
 from twisted.internet.defer import Deferred
 
+from agent.core.sql.explanation import Explanation
 from agent.identity.accounts import Accounts, Proof
 from schemas.control import AccountRequest, CredentialRequest, ExplainRequest, KillRequest
-from schemas.explanation import Explanation
 from schemas.identity import Identity
 
 _Request = TypeVar("_Request")

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from agent.core import session as core_session
 from agent.core.limits import CREDENTIAL_LIFETIME, MAX_EXPLAINING
 from agent.core.pg.interrogation import Interrogation
+from agent.core.sql.explanation import Explanation
 from agent.net.admission import login
 from agent.net.check import Check
 from agent.net.control import ControlError
@@ -23,7 +24,6 @@ from agent.store import configuration as hoop_yaml
 from agent.store.secret import resolve
 from schemas.configuration import PgResource
 from schemas.control import ExplainRequest
-from schemas.explanation import Explanation
 from schemas.identity import Identity
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from agent.core.limits import EXPLAIN_TIMEOUT
 from agent.core.pg import login as server
 from agent.core.pg.interrogation import Interrogation
 from agent.core.pg.messages import HEAD, ProtocolError
+from agent.core.sql.explanation import Explanation
 from agent.net.check import Dialler
 from agent.net.control import ControlError
 from agent.net.dial import Dial
 from agent.net.stream import Stream
 from agent.net.tls import TlsFailed, end_point, for_server
 from schemas.configuration import PgResource
-from schemas.explanation import Explanation
 
 _PARAMETERS = (("application_name", "hoopctl policy explain"), ("client_encoding", "UTF8"))
 _TERMINATE = b"X\0\0\0\x04"

@@ -11,9 +11,10 @@ from xml.etree import ElementTree
 import pytest
 
 import cli.policy
+from agent.core.sql.explanation import Explained, Explanation
+from agent.core.sql.found import Found
 from cli.main import run
 from cli.policy_reader import ReaderError
-from schemas.explanation import Explained, Explanation
 from schemas.operation import Operation
 from schemas.records import OperationStarted, Record, SessionStarted
 from tests.story import SECOND, home, write
@@ -175,7 +176,7 @@ class Known:
     def read(self, text: str, search_path: str | None, columns: bool) -> Explanation:
         if text != "delete from users":
             raise ReaderError("the server is away")
-        return Explanation((Explained(text, 0, "DELETE", (Operation("DELETE", "app.users"),)),))
+        return Explanation((Explained(text, 0, "DELETE", Found((Operation("DELETE", "app.users"),))),))
 
 
 def explained(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, str | None, bool]]:

@@ -26,12 +26,12 @@ from agent.core.pg.messages import (
     u32,
 )
 from agent.core.pg.talk import SETTINGS, TRACE_ON, Talk
+from agent.core.sql.explanation import Explained, Explanation, ServerError
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted, together
 from agent.core.sql.judgement import NOT_KNOWN, Judgement, TreeWanted, holds_cursor
 from agent.core.sql.naming import literal
 from agent.core.sql.statements import EMPTY, TRANSACTION, UTILITY, Statement, Unreadable, split
-from schemas.explanation import Explained, Explanation, ServerError
 
 _MOST_QUESTIONS: Final = 24
 """Questions that are asked about one statement, as in a session."""
@@ -242,13 +242,9 @@ class Interrogation:
                 statement.text,
                 statement.start,
                 statement.tag,
-                known.operations,
-                known.opaque,
+                known,
                 self._unsettled,
                 (*notes, *more),
-                known.shown,
-                known.compared,
-                known.defines,
             )
         )
         self._unsettled = self._unsettled or known.changes_settings or known.changes_catalog

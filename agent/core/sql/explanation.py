@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
-from schemas.operation import Operation
+from agent.core.sql.found import Found
+
+NOTHING_FOUND: Final = Found()
 
 
 class ServerError(Struct, frozen=True):
@@ -27,19 +31,12 @@ class Explained(Struct, frozen=True):
     """Where it begins in the text, in characters."""
     tag: str = ""
     """PostgreSQL's command tag, as far as the first words tell it."""
-    operations: tuple[Operation, ...] = ()
-    opaque: bool = False
-    """It runs code, and what that does shows only when it runs."""
+    found: Found = NOTHING_FOUND
+    """Which columns it lets out is found only if it was asked for."""
     unsettled: bool = False
     """Statements before it change settings or the catalog: it was looked at as if they didn't."""
     notes: tuple[str, ...] = ()
     """Why something of it isn't known."""
-    shown: tuple[str, ...] = ()
-    """Columns, `schema.table.column`, of whose values it lets something out; only if they were asked for."""
-    compared: tuple[str, ...] = ()
-    """Columns that rows are only chosen, joined, grouped or sorted by."""
-    defines: tuple[str, ...] = ()
-    """Tables that it reads or alters as a whole, not by a query."""
     error: ServerError | None = None
 
 
