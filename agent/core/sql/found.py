@@ -7,6 +7,42 @@ from msgspec import Struct
 from schemas.operation import Operation
 
 
+class Source(Struct, frozen=True):
+    """A column of a table that values come from."""
+
+    column: str
+    """`schema.table.column`; `*` is any column at all, of which nothing can be told while the statement runs either."""
+    path: tuple[str, ...] = ()
+    """What the values come through, from where they are used to where they are kept: `view app.contacts`, `with w`,
+    `generated app.users.initials`; `table app.staff` where the column is that of a parent or a child."""
+    plain: bool = False
+    """They are the column's own values, whichever way they come; else something is made of them."""
+
+
+class Output(Struct, frozen=True):
+    """A column of the rows that a statement returns."""
+
+    name: str
+    sources: tuple[Source, ...] = ()
+    """In the order of the alphabet, each column once."""
+    opaque: bool = False
+    """Code makes values of it, too: what that reads shows when it runs."""
+    parameters: bool = False
+    """Parameters have part in its values: a client's own, or variables of the code that runs it."""
+
+
+class Move(Struct, frozen=True):
+    """A column that a statement writes values to which come from columns, code or parameters."""
+
+    column: str
+    """`schema.table.column`."""
+    names: tuple[str, ...] = ()
+    """What else the column is called: by its table's parents and children."""
+    sources: tuple[Source, ...] = ()
+    opaque: bool = False
+    parameters: bool = False
+
+
 class Found(Struct, frozen=True):
     """Everything that a statement would do, as far as it can be known before it runs."""
 
@@ -25,6 +61,16 @@ class Found(Struct, frozen=True):
     """Columns that rows are only chosen, joined, grouped or sorted by."""
     defines: tuple[str, ...] = ()
     """Tables that it reads or alters as a whole, not by a query."""
+    code: tuple[int, ...] = ()
+    """The routines by which it is opaque, as far as they are known one by one."""
+    reaches: tuple[Operation, ...] = ()
+    """What code that it runs could do beyond what a rollback undoes: it has to be decided before."""
+    outputs: tuple[Output, ...] | None = None
+    """The columns of the rows that it returns, none if it returns none; of a cursor or a statement that it makes, those
+    of its rows. None: not known, or not asked for. Each may come from anywhere."""
+    moves: tuple[Move, ...] = ()
+    cursor: str = ""
+    """The cursor that it declares, or fetches from: that one's outputs are what FETCH returns."""
 
 
 class Wanted(Struct, frozen=True):
@@ -34,6 +80,15 @@ class Wanted(Struct, frozen=True):
     routines: frozenset[int] = frozenset()
     names: frozenset[tuple[str, str]] = frozenset()
     """Kind (relation, routine, type, schema, role, prepared, …) and name, to be found by the search path in force."""
+
+
+def wanted_together(*wanted: Wanted) -> Wanted:
+    """All of it."""
+    return Wanted(
+        frozenset().union(*[one.relations for one in wanted]),
+        frozenset().union(*[one.routines for one in wanted]),
+        frozenset().union(*[one.names for one in wanted]),
+    )
 
 
 def together(*found: Found) -> Found:
@@ -48,6 +103,11 @@ def together(*found: Found) -> Found:
         _all(tuple(column for one in found for column in one.shown)),
         _all(tuple(column for one in found for column in one.compared)),
         _all(tuple(table for one in found for table in one.defines)),
+        tuple(dict.fromkeys(oid for one in found for oid in one.code)),
+        tuple(dict.fromkeys(operation for one in found for operation in one.reaches)),
+        found[0].outputs if len(found) == 1 else None,
+        tuple([move for one in found for move in one.moves]),
+        found[0].cursor if len(found) == 1 else "",
     )
 
 

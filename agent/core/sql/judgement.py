@@ -12,11 +12,13 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from agent.core.sql import columns, queries, utility
+from agent.core.sql import columns, outputs, queries, results, utility
 from agent.core.sql.context import context_statement
 from agent.core.sql.facts import Facts
-from agent.core.sql.found import Found, Wanted, together
+from agent.core.sql.found import Found, Wanted, together, wanted_together
+from agent.core.sql.lasting import Lasting
 from agent.core.sql.nodes import Node, TreeError, read
+from agent.core.sql.reach import ANYTHING, Reach, reach, words
 from agent.core.sql.statements import EMPTY, QUERY, Statement, Unreadable, split
 from schemas.operation import Operation
 
@@ -32,6 +34,7 @@ _HARMLESS: Final = ("INSERT", "TRUNCATE", "DROP TABLE", "GRANT", "REVOKE", "VACU
 """Utility commands that let nothing of a table's columns out."""
 _COMPUTES_INDEXES: Final = ("REINDEX", "CLUSTER", "ANALYZE", "VACUUM")
 _IN_C: Final = re.compile(r"\blanguage\b\W*(?:c|internal)\b", re.IGNORECASE)
+_DO: Final = Operation("DO", "plpgsql")
 _HOLD: Final = re.compile(r"\bwith(?:\s|/\*.*?\*/|--[^\n]*\n)+hold\b", re.IGNORECASE | re.DOTALL)
 
 _DEEPEST: Final = 4
@@ -56,9 +59,14 @@ def judge_trees(trees: list[Node], facts: Facts) -> Found | Wanted:
     if not facts.columns:
         return found
     used = columns.uses(trees, facts)
+    given = outputs.of_trees(trees, facts)
     if isinstance(used, Wanted):
-        return used
-    return msgspec.structs.replace(found, shown=used.shown, compared=used.compared)
+        return wanted_together(used, given) if isinstance(given, Wanted) else used
+    if isinstance(given, Wanted):
+        return given
+    return msgspec.structs.replace(
+        found, shown=used.shown, compared=used.compared, outputs=given.outputs, moves=given.moves
+    )
 
 
 def _utility(statement: Statement, facts: Facts, inside: bool = False) -> Found | Wanted:
@@ -92,6 +100,7 @@ class Judgement:
         self._refused = False
         self._asked: list[tuple[str, str]] = []
         self._named: list[Judgement] | None = None
+        self._lasting: Lasting | None = None
 
     def step(self) -> Found | Wanted | TreeWanted:
         """What to tell it next, or what it found. What can't be understood is shown to the server first: if it is no
@@ -100,7 +109,22 @@ class Judgement:
         if isinstance(found, Found) and UNKNOWN in found.operations and self._trees is None and not self._refused:
             self._refused = True
             return TreeWanted(self._statement.text, self._statement.start)
-        return found
+        return self._reaching(found) if isinstance(found, Found) and found.opaque else found
+
+    def _reaching(self, found: Found) -> Found | Wanted:
+        """Adds what code could do that can't be undone."""
+        if self._lasting is None:
+            own, names = Reach(), frozenset[str]()
+            statement = self._statement
+            if statement.tag == "DO":
+                plain = self._quoting or "\\" not in statement.text
+                known = plain and _DO in found.operations
+                own = reach(statement.text, "sql") if known else ANYTHING
+            elif statement.kind != QUERY and statement.inner is None:
+                names = words(statement.text)
+            self._lasting = Lasting(self._facts, found.code, names, own)
+        reaches = self._lasting.step()
+        return reaches if isinstance(reaches, Wanted) else msgspec.structs.replace(found, reaches=reaches)
 
     def _step(self) -> Found | Wanted | TreeWanted:
         statement = self._statement
@@ -121,18 +145,21 @@ class Judgement:
             if "(" in statement.text:
                 found.append(Found(opaque=True))  # its arguments are made values of types that may have code
         if first.changes_catalog and self._any("event_triggers"):
-            found.append(Found(opaque=True))
+            found.append(Found(opaque=True, code=self._event_triggers()))
         if statement.tag in _COMPUTES_INDEXES and self._any("index_code"):
             found.append(NOT_KNOWN)  # some of them can't be run where they could be undone
         if self._asked:
             found.append(Wanted(names=frozenset(self._asked)))
         known: list[Found] = []
+        given: list[Found] = []
         for one in found:
             if not isinstance(one, Found):
                 return one
+            given.append(one)
             # What is only planned isn't done; but planning may call functions.
-            known.append(one if statement.executes or one is first else Found((), one.opaque))
-        return together(*known)
+            known.append(one if statement.executes or one is first else Found((), one.opaque, code=one.code))
+        whole = together(*known)
+        return results.added(whole, statement, given, self._facts) if self._facts.columns else whole
 
     def _any(self, kind: str) -> bool:
         """Whether the database has any such; where that isn't known, it is to be asked."""
@@ -140,6 +167,9 @@ class Judgement:
         if self._facts.missing(Wanted(names=frozenset((name,)))) is not None:
             self._asked.append(name)
         return bool(self._facts.named(*name))
+
+    def _event_triggers(self) -> tuple[int, ...]:
+        return tuple(int(row[1] or "0") for row in self._facts.named("event_triggers", "x"))
 
     def tree(self, printed: list[str]) -> None:
         """The server's trees of the statement that was asked for last; none if it printed none."""
@@ -267,11 +297,7 @@ class Inside:
         if self._unknown:
             return NOT_KNOWN
         if wanted:
-            return Wanted(
-                frozenset().union(*[one.relations for one in wanted]),
-                frozenset().union(*[one.routines for one in wanted]),
-                frozenset().union(*[one.names for one in wanted]),
-            )
+            return wanted_together(*wanted)
         return together(*known)
 
     def _utility(self, text: str | None) -> None:

@@ -16,7 +16,7 @@ from agent.core.sql.facts import Facts
 from agent.core.sql.found import Wanted
 from agent.core.sql.nodes import TreeError, read
 from agent.core.sql.relations import Relation
-from agent.core.sql.routines import CODE, effect
+from agent.core.sql.routines import CODE, Routine, effect
 
 UNKNOWN_COLUMN: Final = "*"
 """Among columns: perhaps any column at all."""
@@ -29,8 +29,10 @@ COMPUTED: Final = 3
 nothing else. COUNTED: only whether it is null matters. COMPUTED: nothing, once it is computed."""
 
 _COLUMN: Final = re.compile(r":varattno (-?\d+) ")
-_SAMPLES: Final = re.compile(r"pg_catalog\.(pg_statistic\.stavalues|pg_statistic_ext_data\.(stxdmcv|stxdexpr))")
-"""Columns of the catalog that hold values of other tables' columns, for the planner."""
+_SAMPLES: Final = re.compile(
+    r"pg_catalog\.(pg_statistic\.stavalues|pg_statistic_ext_data\.(stxdmcv|stxdexpr)|pg_largeobject\.data)"
+)
+"""Columns of the catalog that hold values of other tables' columns, for the planner; and large objects."""
 
 
 class Used(Struct, frozen=True):
@@ -54,15 +56,24 @@ class Sources:
         self._routines: set[int] = set()
         self._asked: set[tuple[str, str]] = set()
         self._columns: dict[int, dict[int, tuple[str, str | None]]] = {}
+        self.unclear = False
+        """Something was unknown since this was set to False."""
 
     def found(self) -> Used | Wanted:
-        if self._relations or self._routines or self._asked:
-            return Wanted(frozenset(self._relations), frozenset(self._routines), frozenset(self._asked))
+        wanted = self.wanted()
+        if wanted is not None:
+            return wanted
         shown = sorted([name for name in self._names if self._names[name] == SHOWN])
         return Used(tuple(shown), tuple(sorted([name for name in self._names if self._names[name] == COMPARED])))
 
+    def wanted(self) -> Wanted | None:
+        if self._relations or self._routines or self._asked:
+            return Wanted(frozenset(self._relations), frozenset(self._routines), frozenset(self._asked))
+        return None
+
     def unknown(self) -> None:
         self._names[UNKNOWN_COLUMN] = SHOWN
+        self.unclear = True
 
     def relation(self, oid: int) -> Relation | None:
         """None when it has to be asked for, or is gone since: then its columns count as unknown."""
@@ -142,17 +153,58 @@ class Sources:
         if self._names.get(full, COUNTED) <= use and not children:
             return
         self._keep(full, use)
-        if relation.schema.startswith("pg_toast") or _SAMPLES.match(full) is not None:
+        if self.holds_samples(relation, name):
             self.unknown()
+        for other in self.relatives(relation, name, children):
+            self._keep(f"{other.object}.{name}", use)
+
+    def relatives(self, relation: Relation, name: str, children: bool) -> list[Relation]:
+        """The parents that have a column of this name, and the children, if they are read with it."""
+        found: list[Relation] = []
         for oid in relation.ancestors:
             parent, columns = self.relation(oid), self._of(oid)
             if parent is not None and columns is not None and any(columns[number][0] == name for number in columns):
-                self._keep(f"{parent.object}.{name}", use)
+                found.append(parent)
         if children or relation.kind == "p":
             for oid in relation.descendants:
                 child = self.relation(oid)
                 if child is not None:
-                    self._keep(f"{child.object}.{name}", use)
+                    found.append(child)
+        return found
+
+    def holds_samples(self, relation: Relation, name: str) -> bool:
+        """Whether the column may hold any other column's values."""
+        return relation.schema.startswith("pg_toast") or _SAMPLES.match(f"{relation.object}.{name}") is not None
+
+    def named(self, oid: int, number: int) -> str | None:
+        """A column's name; None when it has to be asked for, or there is none: that is unknown."""
+        columns = self._of(oid)
+        if columns is None:
+            return None
+        if number not in columns:
+            self.unknown()
+            return None
+        return columns[number][0]
+
+    def inputs(self, oid: int, number: int) -> list[int]:
+        """The columns that a generated column is made of; none of any other."""
+        columns = self._of(oid)
+        expression = None if columns is None or number not in columns else columns[number][1]
+        return [] if expression is None else self._inputs(expression)
+
+    def routine(self, oid: int) -> Routine | None:
+        """None when it has to be asked for, or is gone."""
+        if oid not in self.facts.routines:
+            self._routines.add(oid)
+        return self.facts.routines.get(oid)
+
+    def rows(self, kind: str, name: str) -> tuple[tuple[str | None, ...], ...]:
+        """What is known of a name; none when it has to be asked for."""
+        rows = self.facts.names.get((kind, name))
+        if rows is None:
+            self._asked.add((kind, name))
+            return ()
+        return rows
 
     def _keep(self, full: str, use: int) -> None:
         self._names[full] = min(use, self._names.get(full, use))

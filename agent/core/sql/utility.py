@@ -41,7 +41,7 @@ def judge(statement: Statement, facts: Facts, inside: bool = False) -> Found | W
     if statement.kind == QUERY:
         return UNKNOWN
     try:
-        nodes = parse(_without_query(statement))
+        nodes = parsed(statement)
     except (Ungrammatical, Unreadable):
         return UNKNOWN
     if len(nodes) != 1:
@@ -56,6 +56,11 @@ def judge(statement: Statement, facts: Facts, inside: bool = False) -> Found | W
         if inside and statement.tag in ("DISCARD ALL", "DISCARD PLANS"):
             state.unknown()
     return state.found()
+
+
+def parsed(statement: Statement) -> list[Any]:
+    """What libpg_query reads of a utility statement, a short query in place of its own. Raises as grammar.parse."""
+    return parse(_without_query(statement))
 
 
 def _without_query(statement: Statement) -> str:

@@ -1,0 +1,75 @@
+"""Routines that put out more than what is made of their arguments: what they read, or what some place holds.
+
+Code that runs statements is opaque: each of them shows when it runs. What neither a tree nor a trace tells is unknown:
+code in C that reads, files, large objects, other sessions' statements, another cursor's rows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agent.core.sql.routines import CODE, FIRST_USER, JSON, UNCLEAR, Routine, effect
+
+NOTHING: Final = 0
+OPAQUE: Final = 1
+UNKNOWN: Final = 2
+SETTINGS: Final = 3
+"""It reads settings."""
+CASTS: Final = 4
+"""It turns values into JSON, by casts that users may have made."""
+
+SETTING_COLUMN: Final = "pg_catalog.pg_settings.setting"
+"""What settings hold, for SHOW and current_setting too."""
+
+_UNKNOWN: Final = frozenset(
+    (
+        "lo_get loread pg_read_file pg_read_file_old pg_read_binary_file pg_logical_slot_get_changes "
+        "pg_logical_slot_peek_changes pg_logical_slot_get_binary_changes pg_logical_slot_peek_binary_changes "
+        "pg_stat_get_backend_activity cursor_to_xml"
+    ).split()
+)
+_TEXTS: Final = {"pg_stat_get_activity": 6, "pg_prepared_statement": 2, "pg_cursor": 2}
+"""Functions that return the text of statements, other sessions' among them, and in which column."""
+_COMPUTES: Final = frozenset(
+    (
+        "uuid_generate_v1 uuid_generate_v1mc uuid_generate_v3 uuid_generate_v4 uuid_generate_v5 uuid_nil uuid_ns_dns "
+        "uuid_ns_url uuid_ns_oid uuid_ns_x500 unaccent gen_random_uuid gen_random_bytes gen_salt armor "
+        "similarity_op word_similarity_op strict_word_similarity_op show_limit"
+    ).split()
+)
+"""Functions in C of extensions that come with PostgreSQL, not immutable, whose result is made of their arguments. Only
+a superuser can make others of these names."""
+
+
+def holds(routine: Routine | None) -> int:
+    """What a call of it puts out beside what its arguments give."""
+    if routine is None:
+        return UNKNOWN
+    if routine.oid < FIRST_USER:
+        return _builtin(routine)
+    if routine.kind == "a":
+        return NOTHING  # its functions are looked at for themselves
+    if routine.language in ("c", "internal"):
+        computes = routine.volatility == "i" or (routine.language == "c" and routine.name in _COMPUTES)
+        return NOTHING if computes else UNKNOWN
+    return UNKNOWN if effect(routine) & UNCLEAR else OPAQUE
+
+
+def _builtin(routine: Routine) -> int:
+    name = routine.name
+    if name in _UNKNOWN:
+        return UNKNOWN
+    if name == "current_setting":
+        return SETTINGS
+    found = effect(routine)
+    if found & CODE:
+        return OPAQUE
+    return CASTS if found & JSON else NOTHING
+
+
+def holds_in(routine: Routine | None, number: int) -> bool:
+    """Whether a column of the rows that it returns, the whole row when the number is 0, may hold anything."""
+    if routine is None or routine.oid >= FIRST_USER:
+        return False
+    column = _TEXTS.get(routine.name, -1)
+    return column == number or (number == 0 and column > 0)
