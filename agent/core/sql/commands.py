@@ -168,7 +168,7 @@ def _call(state: Resolution, node: Any) -> None:
     for name in state.objects(ROUTINE, strings(node.funccall.funcname)):
         state.say("CALL", name)
         state.say("EXECUTE", name)
-    expressions.look(state, node.funccall)
+    expressions.look(state, node.funccall)  # the procedure itself, too
     state.touched.opaque = True
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from agent.core.sql import closure
 from agent.core.sql.naming import literal, parts
 
 CALLED: Final = ":(?:op|neg|hash)?funcid ([0-9]+)"
@@ -190,6 +191,10 @@ KINDS: Final[dict[str, str]] = {
     ),
     "cascade_extension": _IDENTIFIED
     + _DEPENDENTS.format(seed="SELECT CAST(3079 AS @oid), e.oid, 0 FROM @pg_extension e WHERE e.extname == {name}"),
+    # what code may come to (closure.py)
+    "reached": closure.STEP,
+    "powers": closure.POWERS,
+    "outside": closure.OUTSIDE,
     # by the OID of a relation, as digits: its columns (number, name, the expression of a generated one), and the tree
     # that defines a view or a materialized view, views within it not expanded
     "columns": "CAST(a.attnum AS @text), CAST(a.attname AS @text),"
@@ -212,7 +217,9 @@ KINDS: Final[dict[str, str]] = {
 
 _PLACES: Final = re.compile("[\1-\3]")
 _OF_OIDS: Final = frozenset(("type_code", "columns", "definition"))
-_AS_IT_IS: Final = frozenset(("type_code", "prepared", "json_casts", "current_schema", "event_triggers", "index_code"))
+_AS_IT_IS: Final = frozenset(
+    "type_code prepared json_casts current_schema event_triggers index_code reached powers outside".split()
+)
 """Kinds whose names need not be identifiers: prepared statements of the protocol, OIDs."""
 _VISIBLE: Final = {
     "visible_table": "@pg_table_is_visible(c.oid)",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from msgspec import structs
+
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted
 from agent.core.sql.naming import quoted
@@ -39,8 +41,7 @@ class Resolution:
             return Wanted(found.relations | self._relations, found.routines, found.names | self._names)
         if self._names or self._relations:
             return Wanted(frozenset(self._relations), frozenset(), frozenset(self._names))
-        settings = found.changes_settings
-        return Found(found.operations, found.opaque, self.catalog, settings, found.constants_matter)
+        return structs.replace(found, changes_catalog=self.catalog)
 
     def say(self, verb: str, of: str = "", where: bool = True) -> None:
         self.touched.operation(verb, of, where)

@@ -7,7 +7,7 @@ from typing import Final
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted
 from agent.core.sql.relations import CASCADE, DELETE, INSERT, UPDATE, Key, Relation
-from agent.core.sql.routines import CODE, JSON, MORE, SETTING, UNCLEAR
+from agent.core.sql.routines import CODE, FIRST_USER, JSON, MORE, SETTING, UNCLEAR
 from schemas.operation import Operation
 
 INSERTS: Final = 1
@@ -34,11 +34,13 @@ class Touched:
         self._written: set[tuple[int, int, bool]] = set()
         self._called: set[int] = set()
         self._set_off: list[tuple[int, int, bool]] = []
+        self._code: list[int] = []
 
     def found(self) -> Found | Wanted:
         if self._relations or self._routines or self._names:
             return Wanted(frozenset(self._relations), frozenset(self._routines), frozenset(self._names))
-        return Found(tuple(self._operations), self.opaque, False, self.settings, self.constants)
+        code = tuple(self._code)
+        return Found(tuple(self._operations), self.opaque, False, self.settings, self.constants, code=code)
 
     def operation(self, verb: str, of: str = "", where: bool = True) -> None:
         self._operations[Operation(verb, of, where)] = None
@@ -156,6 +158,8 @@ class Touched:
                 self.inner(component)
         if effect & CODE:
             self.opaque = True
+            if oid >= FIRST_USER:
+                self._code.append(oid)
         if effect & UNCLEAR:
             self.unknown()
         if effect & JSON:
