@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import structs
+
 from agent.core.limits import MAX_SERVER_MESSAGE
 from agent.core.pg.errors import fields
 from agent.core.pg.exchange import COMPLETES, QUERY, REPLIES, SYNC, Exchange
@@ -25,7 +27,7 @@ from agent.core.pg.messages import (
     ProtocolError,
     u32,
 )
-from agent.core.pg.talk import SETTINGS, TRACE_ON, Talk
+from agent.core.pg.talk import MOST_PADDING, MOST_QUESTIONS, SETTINGS, SEVERAL, TRACE_ON, Talk, padding
 from agent.core.sql.explanation import Explained, Explanation, ServerError
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted, together
@@ -33,12 +35,6 @@ from agent.core.sql.judgement import NOT_KNOWN, Judgement, TreeWanted, holds_cur
 from agent.core.sql.naming import literal
 from agent.core.sql.statements import EMPTY, TRANSACTION, UTILITY, Statement, Unreadable, split
 
-_MOST_QUESTIONS: Final = 24
-"""Questions that are asked about one statement, as in a session."""
-_MOST_PADDING: Final = 65_536
-"""Characters that are put before a statement of several, so that the position in an error is that in the text."""
-_SEVERAL: Final = "exec_parse_message"
-"""Where the server refuses a Parse of more than one statement: all of them were read without a mistake."""
 _FETCHES: Final = ("FETCH", "MOVE", "CLOSE CURSOR", "CLOSE")
 
 _PREPARED: Final = "it runs a prepared statement, and only its own session knows which"
@@ -154,7 +150,10 @@ class Interrogation:
                     self._talk.passed_over()
         elif effect == COMPLETES:
             self._exchange.pop()
-        self._talk.heard(request, tag, body)
+        try:
+            self._talk.heard(request, tag, body)
+        except IndexError as short:
+            raise ProtocolError(f"message of type {tag:#04x} is cut short (got {len(body)} bytes)") from short
 
     def _say(self, talk: Talk, data: bytes) -> bytes:
         self._talk = talk
@@ -165,7 +164,7 @@ class Interrogation:
         missing, self._missing = self._missing, None
         tree, self._tree = self._tree, None
         if talk.scans:
-            if talk.error is not None and fields(talk.error).get("R") != _SEVERAL:
+            if talk.error is not None and fields(talk.error).get("R") != SEVERAL:
                 return self._finish(_error(talk.error, 0))
         elif talk.error is not None:
             if talk.settings and not talk.tree:
@@ -213,7 +212,7 @@ class Interrogation:
             self._questions += 1
             if isinstance(need, Found):
                 self._conclude(statement, need, () if self._readable else (_UNREADABLE,))
-            elif self._questions > _MOST_QUESTIONS:
+            elif self._questions > MOST_QUESTIONS:
                 self._conclude(statement, NOT_KNOWN, (_TOO_MANY,))
             elif isinstance(need, Wanted):
                 self._missing = self._facts.missing(need) or need
@@ -228,31 +227,22 @@ class Interrogation:
         self._shown = []
         talk = Talk(self._exchange).query("BEGIN READ ONLY").ask(TRACE_ON)
         talk.settings = talk.tree = True
-        padding = b" " * need.before if need.before < _MOST_PADDING else b""
-        talk.parse(padding + need.statement.encode(), [])
+        talk.parse(padding(need.before) + need.statement.encode(), [])
         return self._say(talk, talk.sync().query("ROLLBACK").alone())
 
     def _conclude(self, statement: Statement, found: Found, notes: tuple[str, ...]) -> None:
         """A statement is understood as far as it can be."""
         known, more = _weighed(statement, found)
         if self._ran:
-            known, more = together(known, Found(opaque=True)), (*more, _PARSING)
-        self._keep(
-            Explained(
-                statement.text,
-                statement.start,
-                statement.tag,
-                known,
-                self._unsettled,
-                (*notes, *more),
-            )
-        )
+            known, more = structs.replace(known, opaque=True), (*more, _PARSING)
+        said = (*notes, *more)
+        self._keep(Explained(statement.text, statement.start, statement.tag, known, self._unsettled, said))
         self._unsettled = self._unsettled or known.changes_settings or known.changes_catalog
 
     def _refused(self, error: bytes, tree: TreeWanted | None) -> None:
         """The server has something against the statement."""
         statement = self._statements[len(self._found)]
-        left_out = 0 if tree is None or tree.before < _MOST_PADDING else tree.before
+        left_out = 0 if tree is None or tree.before < MOST_PADDING else tree.before
         said = _error(error, None if tree is None else left_out)
         self._keep(Explained(statement.text, statement.start, statement.tag, unsettled=self._unsettled, error=said))
 
@@ -272,9 +262,9 @@ def _weighed(statement: Statement, found: Found) -> tuple[Found, tuple[str, ...]
     if statement.tag == "DECLARE CURSOR" and found.opaque and holds_cursor(statement):
         return together(found, NOT_KNOWN), ()
     if statement.tag in _FETCHES:
-        return together(found, Found(opaque=True)), (_CURSOR,)
+        return structs.replace(found, opaque=True), (_CURSOR,)
     if statement.tag == "SET CONSTRAINTS":
-        return together(found, Found(opaque=True)), ()
+        return structs.replace(found, opaque=True), ()
     return found, ()
 
 
