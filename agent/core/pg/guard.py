@@ -17,6 +17,7 @@ from mypy_extensions import i64
 from agent.core.commands import Command
 from agent.core.limits import MAX_STATEMENT
 from agent.core.pg import messages
+from agent.core.pg.errors import error_response
 from agent.core.pg.exchange import BIND, EXECUTE, FUNCTION, PARSE, QUERY, SYNC
 from agent.core.pg.messages import HEAD, message, string_end, u16, u32
 from agent.core.pg.procedure import Procedure
@@ -30,6 +31,8 @@ from agent.core.sql.statements import EMPTY, TRANSACTION, UTILITY, Statement, Un
 _TERMINATE: Final = message(messages.TERMINATE, b"")
 _ASKED: Final = (messages.QUERY, messages.PARSE, messages.BIND, messages.FUNCTION_CALL)
 """What is decided by the settings in force."""
+_NOT_PREPARED: Final = error_response("26000", "unnamed prepared statement does not exist")
+"""SQL has no unnamed statement: there is none but what the client's last Parse has made."""
 MAX_WAITING: Final = 1 << 20
 """Bytes of the client that wait behind a statement being decided; then it is read no further."""
 
@@ -191,6 +194,9 @@ class Guard(Procedure):
         name = name_at(data, named, len(data))
         prepared = self._exchange.statements.get(name)
         raw = None if prepared is None else prepared.raw
+        if prepared is None and not name:
+            sent.append(self._refuse(self._plain, _NOT_PREPARED, data, out, now))
+            return
         if prepared is None or raw is None:  # SQL's PREPARE made it, or the server will say that there is none
             quoted = name.encode("latin-1").decode("utf-8", "replace").replace('"', '""')
             raw, types = f'EXECUTE "{quoted}"'.encode(), _no_types()
