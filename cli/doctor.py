@@ -39,7 +39,7 @@ class Finding:
 
 
 def command(format_: FormatOption = None) -> None:
-    """Check the installation, the configuration and what is reached. Exit status 1 when something is wrong.
+    """Check the installation, the configuration, the policy and what is reached. Exit status 1 when something is wrong.
 
     \b
     Example:
@@ -160,8 +160,8 @@ def policy(configuration: Configuration) -> Iterator[Finding]:
     try:
         found, warnings = check(Path(configuration.policy))
     except PolicyError as error:
-        for problem in error.problems:
-            yield Finding("policy", "problem", str(problem), "correct it: hoopctl policy check says the same")
+        advice = f"correct it; hoopctl policy check {configuration.policy} checks it again"
+        yield from (Finding("policy", "problem", str(problem), advice) for problem in error.problems)
         warnings = error.warnings
     else:
         counted = f"{len(found.rules)} rules, {len(found.masks)} masks, version {found.version}"

@@ -76,6 +76,25 @@ def test_broken_configuration(home: Path, capsys: pytest.CaptureFixture[str]) ->
     assert of(found, "python")
 
 
+def test_policy(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The policy is read and checked: its version and warnings are told, every error is a problem."""
+    (finding,) = of(findings(home, capsys)[1], "policy")
+    assert finding["state"] == "ok"
+    policy = home / "policy.yaml"
+    policy.write_text("version: 1\nrules:\n  - {name: a, match: TRUNCATE, effect: deny}\n")
+    status, found = findings(home, capsys)
+    assert (status, [each["state"] for each in of(found, "policy")]) == (0, ["ok", "warning"])
+    policy.write_text("version: 1\nrulez: []\ndefault: perhaps\n")
+    status, found = findings(home, capsys)
+    assert (status, [each["state"] for each in of(found, "policy")]) == (1, ["problem", "problem"])
+    assert "policy.yaml:2:1" in of(found, "policy")[0]["found"]
+    policy.unlink()
+    status, found = findings(home, capsys)
+    assert (status, "can't be read" in of(found, "policy")[0]["found"]) == (1, True)
+    (home / "hoop.yaml").write_text("version: 1\n")
+    assert of(findings(home, capsys)[1], "policy")[0]["state"] == "warning"
+
+
 def test_secret_files(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The file of a secret is looked at, never into: missing is a problem, readable by others a warning."""
     (home / "hoop.yaml").write_text(
