@@ -11,6 +11,10 @@ from agent.core.sql.routines import CONSTANT, FIRST_USER, SETTING, setting_effec
 from agent.core.sql.touched import Touched
 
 _CALLED: Final = re.compile(r"(?:funcid|fnoid|tsmhandler|InRangeFunc) (\d{1,10})\b")
+_ORDERED: Final = re.compile(r"(?:sortop|eqop|opno) (\d{1,10})\b")
+_OF_PARTS: Final = frozenset(range(1070, 1076)) | frozenset(range(2860, 2866)) | frozenset(range(2988, 2994))
+_OF_RANGES: Final = frozenset(range(3882, 3888))
+"""Operators that compare arrays, multiranges, rows and ranges part by part (pg_operator.dat)."""
 _MADE: Final = re.compile(r"(?:result|param)type (\d{5,10})\b")
 _NAME_TYPES: Final = "24|2202|2203|2204|2205|2206|4089|4096"
 """regproc, regprocedure, regoper, regoperator, regclass, regtype, regnamespace, regrole."""
@@ -18,6 +22,8 @@ _CONSTANT: Final = re.compile(rf":consttype (?:({_NAME_TYPES})|(\d{{5,10}})) ")
 _NOT_WRITTEN: Final = ":location -1"
 """Of what a default, a view or a rule has brought in: no constant of the statement's own."""
 _TEXT: Final = ("25", "1043")
+_POLYMORPHIC: Final = 10_000
+"""Types from here on are users', and rows and ranges."""
 
 
 class Calls:
@@ -37,6 +43,14 @@ class Calls:
             for oid in _CALLED.findall(plain):
                 if oid != "0":
                     self._called(int(oid), node)
+        if "op " in plain or "opno" in plain:
+            for oid in _ORDERED.findall(plain):
+                self._ordered(int(oid))
+        if node.name == "ROWCOMPAREEXPR":
+            for number in node.numbers("opnos"):
+                self._ordered(number)
+        elif node.name == "MINMAXEXPR" and node.number("minmaxtype") >= _POLYMORPHIC:
+            self._touched.compares()
         if "resulttype" in plain or node.name == "PARAM":
             for oid in _MADE.findall(plain):
                 self._made(int(oid))
@@ -55,6 +69,12 @@ class Calls:
         if effect & SETTING:
             name = _first_text(node)
             self._touched.changes(effect, None if name is None else setting_effect(name))
+
+    def _ordered(self, operator: int) -> None:
+        if operator >= FIRST_USER:
+            self._touched.ordered(operator)
+        elif operator in _OF_PARTS or operator in _OF_RANGES:
+            self._touched.compares()
 
     def _constant(self, plain: str) -> None:
         found = _CONSTANT.match(plain)

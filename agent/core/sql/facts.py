@@ -122,6 +122,7 @@ def _relation(oid: int, answers: dict[tuple[str, str], list[Row]]) -> Relation |
         tuple(triggers),
         tuple(keys),
         _numbers(code[0][0]) if code else (),
+        frozenset(number for row in answers.get(("=moves", str(oid)), ()) for number in _numbers(row[0])),
     )
 
 
@@ -146,4 +147,5 @@ def _routine(oid: int, row: Row) -> Routine:
         "d" in flags[2:],
         tuple((settings or "").split("\n")) if settings else (),
         tuple(number for number in _numbers(components) if number),
+        "k" in flags[2:],
     )

@@ -48,6 +48,10 @@ _TYPES: Final = (  # a type, and whatever a value of it consists of
     " WHERE t.oid == w.o AND t.typtype == 'c' AND a.attnum >= 1 AND NOT a.attisdropped) x(o)"
     " WHERE x.o >= CAST(16384 AS @oid))"
 )
+_MADE: Final = "p.oid >= CAST(16384 AS @oid) AND (p.prolang != CAST(13 AS @oid) OR p.provolatile != 'i')"
+"""Of routines p: those of users that may do more than compute."""
+_PLAIN: Final = "'{moddatetime,autoinc,insert_username,triggered_change_notification,lo_manage}'"
+"""The symbols of trigger functions in C that write nothing but the row and large objects."""
 _RELATION: Final = (
     "SELECT '=relation', CAST(c.oid AS @text), CAST(n.nspname AS @text), CAST(c.relname AS @text),"
     " @concat(c.relkind, CASE WHEN c.relrowsecurity THEN 's' END, CASE WHEN EXISTS (SELECT FROM @pg_rewrite w"
@@ -62,6 +66,15 @@ _RELATION: Final = (
     + f", {_NULL}"
     * 3
     + " FROM @pg_trigger t WHERE t.tgrelid == ANY ({oids}) AND NOT t.tgisinternal AND t.tgenabled != 'D'"
+    " UNION ALL SELECT '=moves', CAST(c.oid AS @text), @string_agg(DISTINCT CAST(b.attnum AS @text), ',')"
+    + f", {_NULL}"
+    * 5
+    + " FROM @pg_class c JOIN LATERAL @pg_partition_tree(CAST(c.oid AS @regclass)) t ON true"
+    " JOIN @pg_partitioned_table k ON k.partrelid == CAST(t.relid AS @oid)"
+    " JOIN @pg_attribute a ON a.attrelid == k.partrelid AND (a.attnum == ANY (k.partattrs)"
+    " OR @textregexeq(CAST(k.partexprs AS @text), @concat(':varattno ', a.attnum, ' ')))"
+    " JOIN @pg_attribute b ON b.attrelid == c.oid AND b.attname == a.attname"
+    " WHERE c.oid == ANY ({oids}) AND c.relkind == 'p' GROUP BY c.oid"
     " UNION ALL SELECT '=key', CAST(t.tgrelid AS @text), CAST(t.tgconstrrelid AS @text), CAST(t.tgfoid AS @text),"
     " @array_to_string(k.confkey, ',')"
     + f", {_NULL}"
@@ -79,7 +92,13 @@ _RELATION: Final = (
     " WHERE i.indrelid == ANY ({oids})"
     " UNION ALL SELECT p.partrelid, CAST(p.partexprs AS @text) FROM @pg_partitioned_table p"
     " WHERE p.partrelid == ANY ({oids})"
-    " UNION ALL (WITH "
+    " UNION ALL SELECT q.r, @concat(':funcid ', CAST(f.amproc AS @oid)) FROM (SELECT i.indrelid, i.indclass"
+    " FROM @pg_index i WHERE i.indrelid == ANY ({oids}) UNION ALL SELECT p.partrelid, p.partclass"
+    " FROM @pg_partitioned_table p WHERE p.partrelid == ANY ({oids})) q(r, k)"
+    " JOIN @pg_opclass k ON k.oid == ANY (q.k) JOIN @pg_amproc f ON f.amprocfamily == k.opcfamily"
+    " JOIN @pg_proc p ON p.oid == CAST(f.amproc AS @oid) WHERE "
+    + _MADE
+    + " UNION ALL (WITH "
     + _TYPES.format(
         seed="SELECT a.attrelid, a.atttypid FROM @pg_attribute a WHERE a.attrelid == ANY ({oids})"
         " AND a.attnum >= 1 AND a.atttypid >= CAST(16384 AS @oid)"
@@ -89,7 +108,8 @@ _RELATION: Final = (
 )
 _ROUTINE: Final = (
     "SELECT '=routine', CAST(p.oid AS @text), CAST(n.nspname AS @text), CAST(p.proname AS @text),"
-    " CAST(l.lanname AS @text), @concat(p.prokind, p.provolatile, CASE WHEN p.prosecdef THEN 'd' END),"
+    " CAST(l.lanname AS @text), @concat(p.prokind, p.provolatile, CASE WHEN p.prosecdef THEN 'd' END,"
+    f" CASE WHEN p.prolang == CAST(13 AS @oid) AND p.prosrc == ANY (CAST({_PLAIN} AS @text[])) THEN 'k' END),"
     " @concat_ws(@chr(10), @array_to_string(p.proconfig, @chr(10)),"
     " CASE WHEN @textregexeq(p.prosrc, 'set_config|debug_print|client_min') AND p.prolang == CAST(14 AS @oid)"
     " THEN 'debug_print_rewritten=' END), @concat_ws(',', (SELECT @concat_ws(',', CAST(a.aggtransfn AS @oid),"
@@ -191,6 +211,16 @@ KINDS: Final[dict[str, str]] = {
     ),
     "cascade_extension": _IDENTIFIED
     + _DEPENDENTS.format(seed="SELECT CAST(3079 AS @oid), e.oid, 0 FROM @pg_extension e WHERE e.extname == {name}"),
+    # routines of users that compare: those in the families of an operator, by its OID as digits; and those that stand
+    # behind a type's own order or hash, whatever the name
+    "operator_code": "CAST(p.oid AS @text), {null}, {null}, {null}, {null}, {null} FROM (SELECT CAST(f.amproc AS @oid)"
+    " FROM @pg_amop a JOIN @pg_amproc f ON f.amprocfamily == a.amopfamily WHERE a.amopopr == CAST({name} AS @oid)"
+    " UNION SELECT CAST(o.oprcode AS @oid) FROM @pg_amop a JOIN @pg_amop b ON b.amopfamily == a.amopfamily"
+    " JOIN @pg_operator o ON o.oid == b.amopopr WHERE a.amopopr == CAST({name} AS @oid)) x(o)"
+    f" JOIN @pg_proc p ON p.oid == x.o WHERE {_MADE}",
+    "order_code": "CAST(x.o AS @text), {null}, {null}, {null}, {null}, {null} FROM (SELECT DISTINCT p.oid"
+    " FROM @pg_opclass k JOIN @pg_amproc f ON f.amprocfamily == k.opcfamily"
+    f" JOIN @pg_proc p ON p.oid == CAST(f.amproc AS @oid) WHERE k.opcdefault AND {_MADE}) x(o)",
     # what code may come to (closure.py)
     "reached": closure.STEP,
     "powers": closure.POWERS,
@@ -216,9 +246,9 @@ KINDS: Final[dict[str, str]] = {
 """By kind of name: the columns of the answer behind `kind` and the name as it was asked, and where they come from."""
 
 _PLACES: Final = re.compile("[\1-\3]")
-_OF_OIDS: Final = frozenset(("type_code", "columns", "definition"))
+_OF_OIDS: Final = frozenset(("type_code", "columns", "definition", "operator_code"))
 _AS_IT_IS: Final = frozenset(
-    "type_code prepared json_casts current_schema event_triggers index_code reached powers outside".split()
+    "type_code prepared json_casts current_schema event_triggers index_code reached powers outside order_code".split()
 )
 """Kinds whose names need not be identifiers: prepared statements of the protocol, OIDs."""
 _VISIBLE: Final = {

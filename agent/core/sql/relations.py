@@ -11,6 +11,8 @@ DELETE: Final = 8
 UPDATE: Final = 16
 TRUNCATE: Final = 32
 """Bits of pg_trigger.tgtype: the events that a trigger waits for."""
+BEFORE: Final = 2
+"""Another: it may change the row."""
 
 CASCADE: Final = "cascade"
 SET: Final = "set"
@@ -43,7 +45,7 @@ class Trigger(Struct, frozen=True):
     """An enabled trigger, none of those that foreign keys are made of."""
 
     events: int
-    """What it waits for: the bits above."""
+    """pg_trigger.tgtype: what it waits for, and when it runs."""
     function: int
     calls: tuple[int, ...] = ()
     """Routines that its WHEN condition calls."""
@@ -68,6 +70,9 @@ class Relation(Struct, frozen=True):
     keys: tuple[Key, ...] = ()
     code: tuple[int, ...] = ()
     """Routines that a written row may call: defaults, generated columns, checks, policies, indexes, domains."""
+
+    moves: frozenset[int] = frozenset()
+    """Of a partitioned table, the columns by whose values a row belongs to a partition, at any level."""
 
     @property
     def events(self) -> int:

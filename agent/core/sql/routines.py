@@ -6,6 +6,7 @@ more than computing: a server newer than this list fails closed.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from msgspec import Struct
@@ -22,6 +23,8 @@ UNCLEAR: Final = 16
 """It may hide what it does: nothing is known of it, or it switches off what would show it."""
 JSON: Final = 32
 """It turns values into JSON, by a cast that their type's owner may have made."""
+COMPARES: Final = 64
+"""It compares values of any type, in the way that their type's owner may have made."""
 
 FIRST_USER: Final = 16384
 """OIDs below are of objects that initdb made (access/transam.h, FirstNormalObjectId)."""
@@ -42,6 +45,8 @@ class Routine(Struct, frozen=True):
     """Its own SET clauses, `name=value`."""
     components: tuple[int, ...] = ()
     """The functions that an aggregate consists of, and those that arguments left out have in their defaults."""
+    plain: bool = False
+    """It is a trigger function in C that is known to write nothing but the row and large objects."""
 
     @property
     def object(self) -> str:
@@ -82,6 +87,13 @@ MAKES_JSON: Final = frozenset(
     ).split()
 )
 """Builtins that turn values of any type into JSON (json.c, datum_to_json)."""
+
+_COMPARING: Final = re.compile(
+    "array_(?:eq|ne|lt|gt|le|ge|larger|smaller|positions?|remove|replace)|arraycontain|arrayoverlap|btarraycmp"
+    "|record_(?:eq|ne|lt|gt|le|ge|larger|smaller)|btrecordcmp|hash_(?:array|record|range|multirange)|(?:multi)?range_"
+    "|elem_contained|width_bucket"
+)
+"""Builtins that compare parts of arrays, rows and ranges, by how their names begin."""
 
 COMPUTES: Final = frozenset(
     (
@@ -215,6 +227,8 @@ def _builtin(routine: Routine) -> int:
     found = CONSTANT if name in BY_ARGUMENT else 0
     if name in MAKES_JSON:
         return JSON
+    if _COMPARING.match(name) is not None:
+        return COMPARES
     if name in RUNS_TEXT or name in RUNS_CHECKS:
         return MORE | CODE | CONSTANT
     if name == "ts_rewrite" and routine.volatility != "v":

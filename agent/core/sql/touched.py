@@ -6,8 +6,8 @@ from typing import Final
 
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted
-from agent.core.sql.relations import CASCADE, DELETE, INSERT, UPDATE, Key, Relation
-from agent.core.sql.routines import CODE, FIRST_USER, JSON, MORE, SETTING, UNCLEAR
+from agent.core.sql.relations import BEFORE, CASCADE, DELETE, INSERT, UPDATE, Key, Relation
+from agent.core.sql.routines import CODE, COMPARES, FIRST_USER, JSON, MORE, SETTING, UNCLEAR
 from schemas.operation import Operation
 
 INSERTS: Final = 1
@@ -79,6 +79,10 @@ class Touched:
                 self.operation("DELETE", one.object, deletes)
             if one.kind == "f":
                 self.operation("FOREIGN", one.object)
+        if bits & UPDATES and below and _moves(relation, below, columns):
+            for one in below:
+                self.operation("DELETE", one.object, updates)
+                self.operation("INSERT", one.object)
         if bits & ~SELECTS:
             self._writes(relation, below, bits, columns, updates, deletes)
 
@@ -113,8 +117,15 @@ class Touched:
         for trigger in relation.triggers:
             if trigger.events & events:
                 self.inner(trigger.function)
+                self._unseen(trigger.function)
                 for oid in trigger.calls:
                     self.inner(oid)
+
+    def _unseen(self, oid: int) -> None:
+        """A trigger's function in C may keep plans of its own, which don't show."""
+        routine = self.facts.routines.get(oid)
+        if routine is not None and oid >= FIRST_USER and routine.language == "c" and not routine.plain:
+            self.unknown()
 
     def _reaches(self, relation: Relation, key: Key, columns: frozenset[int]) -> bool:
         """Whether an update may change what a foreign key refers to."""
@@ -164,7 +175,19 @@ class Touched:
             self.unknown()
         if effect & JSON:
             self.json()
+        if effect & COMPARES:
+            self.compares()
         return effect
+
+    def compares(self) -> None:
+        """Parts of arrays, rows or ranges are compared: by what users have made for their types."""
+        for row in self._named("order_code", _ANY):
+            self.inner(int(row[0] or "0"))
+
+    def ordered(self, operator: int) -> None:
+        """Values are compared by a user's operator: by whatever belongs to its family."""
+        for row in self._named("operator_code", str(operator)):
+            self.inner(int(row[0] or "0"))
 
     def json(self) -> None:
         """Values become JSON: by what users have made for their types."""
@@ -200,3 +223,13 @@ class Touched:
             self._names.add((kind, name))
             return ()
         return rows
+
+
+def _moves(relation: Relation, below: list[Relation], columns: frozenset[int]) -> bool:
+    """Whether an update may take rows from one partition to another."""
+    if relation.kind != "p" or not relation.moves:
+        return False
+    if not columns or columns & relation.moves:
+        return True
+    both = BEFORE | UPDATE
+    return any(trigger.events & both == both for one in [relation, *below] for trigger in one.triggers)
