@@ -36,11 +36,15 @@ class Shown:
 
     def tree(self, statement: str) -> str:
         """The one tree that is printed when the statement is parsed."""
+        (tree,) = self.trees(statement)
+        return tree
+
+    def trees(self, statement: str) -> list[str]:
+        """Whatever is printed when it is parsed."""
         self._printed.clear()
         answer = self.connection.pgconn.prepare(b"", statement.encode())
         assert not answer.error_message, (statement, answer.error_message.decode())
-        (tree,) = self._printed
-        return tree
+        return list(self._printed)
 
     def found(self, statement: str) -> Found:
         """What parsing the statement tells that it would do, all facts asked for."""

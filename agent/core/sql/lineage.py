@@ -13,39 +13,29 @@ from typing import Final
 
 from agent.core.sql import holders, passage, scopes
 from agent.core.sql.facts import Facts
-from agent.core.sql.found import Move, Output, Source, Wanted
-from agent.core.sql.nodes import Node, TreeError, read
+from agent.core.sql.found import Move, Output
+from agent.core.sql.nodes import Node
+from agent.core.sql.origins import Origins
 from agent.core.sql.passage import Passage, Way
 from agent.core.sql.relations import Relation
 from agent.core.sql.scopes import Scope, view_of
-from agent.core.sql.sources import UNKNOWN_COLUMN, Sources
-from agent.core.sql.terms import called
+from agent.core.sql.sources import UNKNOWN_COLUMN
 
 MAX_STEPS: Final = 200_000
 """Parts of expressions that are looked at for one statement; what is behind them isn't known."""
 
 _VAR: Final = re.compile(r":varno (\d+) :varattno (-?\d+) .*?:varlevelsup (\d+)(?: :varreturningtype (\d))?")
 _OLD: Final = "1"
-_CHANGES_ROWS: Final = (3, 65)
-"""Bits of pg_trigger.tgtype: FOR EACH ROW and BEFORE, or INSTEAD OF (catalog/pg_trigger.h)."""
 
 
-class Lineage:
-    """Of one statement. What it says holds once `wanted` is None."""
+class Lineage(Origins):
+    """Of one statement."""
 
     def __init__(self, facts: Facts) -> None:
-        self._facts = facts
-        self._sources = Sources(facts)
-        self._definitions: dict[int, Scope] = {}
+        super().__init__(facts)
         self._steps = 0
         self._waiting: list[Passage] = []
         self._seen: set[tuple[int, int, int, tuple[int, ...], int]] = set()
-        self._found: dict[str, Source] = {}
-        self._opaque = False
-        self._parameters = False
-
-    def wanted(self) -> Wanted | None:
-        return self._sources.wanted()
 
     def outputs(self, scope: Scope) -> tuple[Output, ...]:
         """Of the rows that a query returns."""
@@ -57,22 +47,23 @@ class Lineage:
             found.append(self._ended(targets[number].text("resname")))
         return tuple(found)
 
-    def columns(self, oid: int, names: tuple[str, ...]) -> tuple[Output, ...]:
+    def columns(self, oid: int, names: tuple[str, ...]) -> tuple[Output, ...] | None:
         """Of a table that is read without a query, its children not; all of its columns when there are no names, those
-        that are generated left out."""
+        that are generated left out. None when it isn't known."""
         entry = Node("RANGETBLENTRY")
         entry.plain = f":rtekind {scopes.RELATION} :relid {oid} :inh false"
         scope = Scope(Node("QUERY"), None)
         found: list[Output] = []
-        for number in self._sources.numbers(oid, names):
+        numbers = self._sources.numbers(oid, names)
+        for number in numbers:
             name = self._sources.named(oid, number)
             if name is None or (not names and self._sources.inputs(oid, number)):
                 continue
             self._begin()
             self._relation(entry, number, scope, Way())
             found.append(self._ended(name))
-        self._sources.relation(oid)
-        return tuple(found)
+        known = self._sources.relation(oid) is not None and len(numbers) >= len(names)
+        return tuple(found) if known else None
 
     def moves(self, scope: Scope) -> list[Move]:
         """What a query writes, itself and those of its WITH clause."""
@@ -111,7 +102,7 @@ class Lineage:
     def _begin(self) -> None:
         self._waiting = []
         self._seen = set()
-        self._found = {}
+        self._found.clear()
         self._opaque = False
         self._parameters = False
         self._sources.unclear = False
@@ -126,13 +117,6 @@ class Lineage:
             self._name(UNKNOWN_COLUMN, Way().computed())
         sources = tuple([self._found[column] for column in sorted(self._found)])
         return Output(name, sources, self._opaque, self._parameters)
-
-    def _name(self, column: str, way: Way) -> None:
-        known = self._found.get(column)
-        if known is None:
-            self._found[column] = Source(column, way.path, way.plain and not way.fields)
-        elif known.plain and not (way.plain and not way.fields):
-            self._found[column] = Source(column, known.path, False)
 
     def _look(self, value: object, scope: Scope, way: Way) -> None:
         if isinstance(value, (Node, list)):
@@ -292,34 +276,6 @@ class Lineage:
         for one in self._sources.relatives(relation, name, children):
             self._name(f"{one.object}.{name}", way.through(f"table {relation.object}"))
 
-    def _view(self, view: Relation, number: int, way: Way) -> None:
-        """A view's column, by its own name."""
-        if way.nulls:
-            return
-        for one in [number] if number else self._sources.numbers(view.oid):
-            name = self._sources.named(view.oid, one)
-            if name is not None:
-                self._name(f"{view.object}.{name}", way)
-
-    def _definition(self, oid: int, kept: bool) -> Scope | None:
-        """The query that defines a view; None when it has to be asked for, or isn't known."""
-        key = oid * 2 + (1 if kept else 0)
-        known = self._definitions.get(key)
-        if known is not None:
-            return known
-        text = self._sources.definition(oid)
-        if text is None:
-            return None
-        try:
-            trees = read(text)
-        except TreeError:
-            trees = []
-        if len(trees) != 1 or trees[0].name != "QUERY":
-            self._sources.unknown()
-            return None
-        self._definitions[key] = Scope(trees[0], None, kept)
-        return self._definitions[key]
-
     def _new_values(self, scope: Scope, number: int, way: Way) -> None:
         """What a column that is written gets, of which the statement returns what it is then."""
         values = passage.assigned(scope.query)
@@ -329,17 +285,6 @@ class Lineage:
         for one in [number] if number else list(values):
             for value in values.get(one, []):
                 self._look(value, scope, way if number else way.mixed())
-
-    def _changed(self, entry: Node) -> None:
-        """Triggers may put anything into a row before it is written."""
-        relation = self._sources.relation(entry.number("relid"))
-        if relation is None:
-            return
-        others = [self._sources.relation(oid) for oid in relation.descendants]
-        for one in [relation, *others]:
-            for trigger in () if one is None else one.triggers:
-                if any(trigger.events & bits == bits for bits in _CHANGES_ROWS):
-                    self._opaque = True
 
     # Expressions
 
@@ -388,30 +333,3 @@ class Lineage:
                 self._sources.unknown()
             else:
                 self._output(scope.within(query), number & 0xFFFF, way)
-
-    def _calls(self, value: Node, scope: Scope) -> None:
-        """What the routines that it calls put out beside their arguments."""
-        routines = called(value)
-        if routines is None:
-            self._opaque = True
-            return
-        for oid in routines:
-            if oid not in self._facts.routines:
-                self._sources.routine(oid)
-                continue
-            routine = self._facts.routines.get(oid)
-            self._holds(holders.holds(routine), scope)
-            for component in () if routine is None else routine.components:
-                known = self._sources.routine(component)
-                if component in self._facts.routines:
-                    self._holds(holders.holds(known), scope)
-
-    def _holds(self, what: int, scope: Scope) -> None:
-        if what == holders.UNKNOWN or (what == holders.OPAQUE and scope.kept):
-            self._sources.unknown()
-        elif what == holders.OPAQUE:
-            self._opaque = True
-        elif what == holders.SETTINGS:
-            self._name(holders.SETTING_COLUMN, Way().computed())
-        elif what == holders.CASTS and self._sources.rows("json_casts", "*"):
-            self._opaque = True

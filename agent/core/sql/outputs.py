@@ -39,8 +39,9 @@ def of_trees(trees: list[Node], facts: Facts) -> Given | Wanted:
     return Given(outputs, tuple(moves)) if wanted is None else wanted
 
 
-def of_table(oid: int, names: tuple[str, ...], facts: Facts) -> tuple[Output, ...] | Wanted:
-    """What COPY of a table puts out: these columns, or all that aren't generated when there are no names."""
+def of_table(oid: int, names: tuple[str, ...], facts: Facts) -> tuple[Output, ...] | Wanted | None:
+    """What COPY of a table puts out: these columns, or all that aren't generated when there are no names. None when
+    there is no such table, or no such column."""
     lineage = Lineage(facts)
     found = lineage.columns(oid, names)
     wanted = lineage.wanted()

@@ -39,6 +39,8 @@ _SAME: Final = {
     "RETURNINGEXPR": "retexpr",
     "NAMEDARGEXPR": "arg",
 }
+_TYPE_OF: Final = re.compile(r":funcid (?:1619|3162) ")
+"""pg_typeof and pg_collation_for: they tell nothing of their argument's value."""
 _COUNT: Final = re.compile(r":(?:agg|win)fnoid 2147 ")
 _ARRAY_AGG: Final = re.compile(r":(?:agg|win)fnoid (?:2335|4053) ")
 _NUMBER: Final = re.compile(r":resno (\d+) ")
@@ -157,6 +159,8 @@ def parts(value: Node, way: Way) -> list[Part]:
         return [*indices, Part(within.get("refexpr"), way.mixed()), Part(within.get("refassgnexpr"), way.computed())]
     if name == "ARRAYEXPR" and way.fields:
         return [Part(within.get("elements"), way.mixed())]
+    if name == "FUNCEXPR" and _TYPE_OF.search(value.plain) is not None:
+        return []
     below = way.computed()
     return [Part(part, below) for part in within.values()]
 
