@@ -23,7 +23,7 @@ from agent.net.control import Api, Caller, ControlError, Service, identify
 
 SOCKET = "control.sock"
 
-MAX_BODY = 2 << 20
+MAX_BODY = 4 << 20
 """Bytes of a request's body: the largest one, a text of MAX_EXPLAINED characters, each escaped in JSON, still fits."""
 
 MAX_PATH = 107

@@ -18,13 +18,17 @@ import pytest
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.epollreactor import EPollReactor
 
+from agent.core.limits import MAX_EXPLAINED
+from agent.core.sql.explanation import Explanation
 from agent.identity.accounts import Accounts
 from agent.net.control import ControlError
 from agent.net.control_http import MAX_BODY, MAX_WATCHING, listen_socket, listen_watch, prometheus
 from agent.store.control import open_database
+from schemas.control import ExplainRequest
 from schemas.identity import Identity
 
 Made = TypeVar("Made")
+HALF = MAX_BODY // 2
 ME = f"local:{pwd.getpwuid(os.getuid()).pw_name}"
 
 
@@ -66,6 +70,9 @@ class Notes:
         if resource == "broken":
             return fail(ZeroDivisionError("secret detail"))
         return fail(Unreachable()) if resource == "stage" else succeed({"resource": resource, "ok": True})
+
+    def explain(self, resource: str, request: ExplainRequest) -> Deferred[Explanation]:
+        return succeed(Explanation(role=resource, search_path=f"{len(request.text)} {request.search_path}"))
 
     def issue(self, identity: Identity, resource: str) -> Mapping[str, object]:
         issued = self.accounts.issue(identity, f"pg/{resource}", 60)
@@ -187,6 +194,13 @@ def test_routes(running: Running) -> None:
     assert running.service.notes == [("kill", "s1", "enough"), ("session killed", ME)]
 
 
+def test_explain(running: Running) -> None:
+    """The longest text that is explained fits into a request, however JSON writes it."""
+    for text in ("SELECT 1", "\x01" * MAX_EXPLAINED, "\U0001f600" * MAX_EXPLAINED):
+        status, found = running.ask("POST", "/v1/resources/pg%2Fprod/explain", {"text": text, "search_path": "a"})
+        assert (status, found["role"], found["search_path"]) == (200, "prod", f"{len(text)} a")
+
+
 def test_who_asks(running: Running) -> None:
     """Without a token the caller is the user whom the kernel names; a credential is issued to that subject."""
     status, credential = running.ask("POST", "/v1/credentials", {"resource": "prod"})
@@ -220,6 +234,8 @@ def test_token_acts_as_its_account(running: Running) -> None:
         ("GET", "/v1/service-accounts"),
         ("POST", "/v1/service-accounts"),
         ("POST", "/v1/seal"),
+        ("POST", "/v1/resources/prod/check"),
+        ("POST", "/v1/resources/prod/explain"),
         ("POST", "/v1/sessions/s1/kill"),
         ("DELETE", "/v1/service-accounts/etl"),
     ):
@@ -253,6 +269,12 @@ def test_wrong_token_is_not_passed_over(running: Running, token: str) -> None:
         ("POST", "/v1/credentials", {"resource": "nope"}, 404),
         ("POST", "/v1/sessions/s9/kill", {}, 404),
         ("POST", "/v1/resources/stage/check", {}, 502),
+        ("POST", "/v1/resources/nope/explain", {"text": "SELECT 1"}, 404),
+        ("POST", "/v1/resources/prod/explain", {}, 400),
+        ("POST", "/v1/resources/prod/explain", {"text": "SELECT 1\0"}, 400),
+        ("POST", "/v1/resources/prod/explain", {"text": "SELECT 1", "search_path": "\0"}, 400),
+        ("POST", "/v1/resources/prod/explain", {"text": "SELECT '\ud800'"}, 400),
+        ("POST", "/v1/resources/prod/explain", {"text": "x" * (MAX_EXPLAINED + 1)}, 400),
     ],
 )
 def test_refusals(running: Running, method: str, path: str, body: object, expected: int) -> None:
@@ -293,11 +315,11 @@ def test_client_that_leaves(running: Running) -> None:
         b"GET /v1/status HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 3_000 + b"\r\n",
         b"POST /v1/service-accounts HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
         b"POST /v1/service-accounts HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-        + b"8000\r\n"
-        + b" " * 0x8000
+        + f"{HALF:x}\r\n".encode()
+        + b" " * HALF
         + b"\r\n"
-        + b"8001\r\n"
-        + b" " * 0x8001
+        + f"{HALF + 1:x}\r\n".encode()
+        + b" " * (HALF + 1)
         + b"\r\n"
         + b"2\r\n{}\r\n0\r\n\r\n",
         b"POST /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
