@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agent.core.sql.routines import CODE, FIRST_USER, JSON, UNCLEAR, Routine, effect
+from agent.core.sql.routines import CODE, FIRST_USER, JSON, MORE, UNCLEAR, Routine, effect
 
 NOTHING: Final = 0
 OPAQUE: Final = 1
@@ -39,6 +39,26 @@ _COMPUTES: Final = frozenset(
 )
 """Functions in C of extensions that come with PostgreSQL, not immutable, whose result is made of their arguments. Only
 a superuser can make others of these names."""
+
+
+_PLACES: Final = {
+    "set_config": SETTING_COLUMN,
+    "setval": "pg_catalog.pg_sequences.last_value",
+    **dict.fromkeys(
+        "lo_put lowrite lo_from_bytea lo_truncate lo_truncate64 lo_creat lo_create".split(),
+        "pg_catalog.pg_largeobject.data",
+    ),
+}
+
+
+def place(routine: Routine | None) -> str:
+    """Where what a call is given goes to, when it does more than compute and isn't code that shows what it does:
+    `schema.table.column`, or `schema.routine()` itself. Empty for any other."""
+    if routine is None or not effect(routine) & MORE:
+        return ""
+    if routine.oid < FIRST_USER:
+        return _PLACES.get(routine.name, f"{routine.object}()")
+    return f"{routine.object}()" if routine.language in ("c", "internal") and routine.volatility != "i" else ""
 
 
 def holds(routine: Routine | None) -> int:

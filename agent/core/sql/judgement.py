@@ -59,7 +59,7 @@ def judge_trees(trees: list[Node], facts: Facts) -> Found | Wanted:
     if not facts.columns:
         return found
     used = columns.uses(trees, facts)
-    given = outputs.of_trees(trees, facts)
+    given = outputs.of_trees(trees, facts, any(one.verb == "EXECUTE" for one in found.operations))
     if isinstance(used, Wanted):
         return wanted_together(used, given) if isinstance(given, Wanted) else used
     if isinstance(given, Wanted):

@@ -20,6 +20,7 @@ from agent.core.sql.passage import Passage, Way
 from agent.core.sql.relations import Relation
 from agent.core.sql.scopes import Scope, view_of
 from agent.core.sql.sources import UNKNOWN_COLUMN
+from agent.core.sql.terms import called
 
 MAX_STEPS: Final = 200_000
 """Parts of expressions that are looked at for one statement; what is behind them isn't known."""
@@ -65,15 +66,34 @@ class Lineage(Origins):
         known = self._sources.relation(oid) is not None and len(numbers) >= len(names)
         return tuple(found) if known else None
 
-    def moves(self, scope: Scope) -> list[Move]:
-        """What a query writes, itself and those of its WITH clause."""
+    def moves(self, scope: Scope, calls: bool) -> list[Move]:
+        """What a query writes, itself and those of its WITH clause; `calls`: and what routines that do more than
+        compute are given anywhere in it."""
         found: list[Move] = []
         for expression in scope.query.nodes("cteList"):
             query = expression.node("ctequery")
             if query is not None and ":commandType 1 " not in query.plain:
                 below = scope.with_query(expression.token("ctename"))
                 found += [] if below is None else self._written(below)
-        return found + self._written(scope)
+        found += self._written(scope)
+        return [*found, *self._given(scope)] if calls else found
+
+    def _given(self, scope: Scope) -> list[Move]:
+        """What routines that do more than compute are given."""
+        found: list[Move] = []
+        for call in passage.calls(scope):
+            for oid in called(call.value) or []:
+                routine = self._sources.routine(oid)
+                place = holders.place(routine)
+                if routine is None or not place:
+                    continue
+                self._begin()
+                for part in call.value.within.values():
+                    self._look(part, call.scope, Way())
+                ended = self._ended("")
+                if ended.sources or ended.opaque or ended.parameters:
+                    found.append(Move(place, (), ended.sources, ended.opaque, ended.parameters))
+        return found
 
     def _written(self, scope: Scope) -> list[Move]:
         entry = scope.entry(scope.query.number("resultRelation")) if scope.command in passage.WRITING else None

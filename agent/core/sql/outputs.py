@@ -19,8 +19,9 @@ class Given(Struct, frozen=True):
     moves: tuple[Move, ...] = ()
 
 
-def of_trees(trees: list[Node], facts: Facts) -> Given | Wanted:
-    """Of one statement; where rules have made several of it, one of them returns what it does."""
+def of_trees(trees: list[Node], facts: Facts, calls: bool = True) -> Given | Wanted:
+    """Of one statement; where rules have made several of it, one of them returns what it does. `calls`: it may call
+    routines that do more than compute."""
     lineage = Lineage(facts)
     outputs: tuple[Output, ...] | None = ()
     moves: list[Move] = []
@@ -31,7 +32,7 @@ def of_trees(trees: list[Node], facts: Facts) -> Given | Wanted:
         scope = Scope(tree, None, False, True)
         if scope.command == scopes.UTILITY:
             continue
-        moves += lineage.moves(scope)
+        moves += lineage.moves(scope, calls)
         if tree.true("canSetTag") and scope.targets():
             outputs = None if returned else lineage.outputs(scope)
             returned = True

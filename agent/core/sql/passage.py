@@ -274,3 +274,48 @@ def first_column(entry: Node, value: Node) -> int:
             return before
         before += function.number("funccolcount")
     return 0
+
+
+class Call:
+    """A call of a function, and the query that it stands in."""
+
+    __slots__ = ("scope", "value")
+
+    def __init__(self, value: Node, scope: Scope) -> None:
+        self.value = value
+        self.scope = scope
+
+
+def calls(scope: Scope) -> list[Call]:
+    """The calls of functions in a query and in those within it, each once."""
+    found: list[Call] = []
+    waiting: list[tuple[object, Scope]] = [(list(scope.query.within.values()), scope)]
+    while waiting:
+        at, here = waiting.pop()
+        if isinstance(at, list):
+            waiting += [(item, here) for item in at if not isinstance(item, str)]
+            continue
+        if not isinstance(at, Node):
+            continue
+        if at.name == "FUNCEXPR":
+            found.append(Call(at, here))
+        below = _query(at, here)
+        waiting += [(part, here) for part in at.within.values() if below is None or part is not below.query]
+        if below is not None:
+            waiting.append((list(below.query.within.values()), below))
+    return found
+
+
+def _query(node: Node, scope: Scope) -> Scope | None:
+    """The query that a node has in it, as it stands in the one around it."""
+    if node.name == "SUBLINK":
+        query = node.node("subselect")
+        return None if query is None else scope.within(query)
+    if node.name == "COMMONTABLEEXPR":
+        return None if node.node("ctequery") is None else scope.with_query(node.token("ctename"))
+    if node.name == "RANGETBLENTRY":
+        query = node.node("subquery")
+        for number, entry in enumerate(scope.entries, 1):
+            if entry is node and query is not None:
+                return scope.below(number, query)
+    return None
