@@ -46,6 +46,8 @@ class Procedure(Trial):
             return self._decide(task, sent, out, now)
         if task.stage == DEFERRED:
             return self._run_deferred(task, sent, now)
+        if task.fault is not None and (task.stage == BEGIN or task.stage == RUN):
+            return self._refused(task, sent, out, now)
         if task.stage == BEGIN:
             return self._begin(task, sent)
         if task.stage == RUN:
@@ -71,6 +73,15 @@ class Procedure(Trial):
         self._forward(task.data, sent, out, now)
         return True
 
+    def _refused(self, task: Task, sent: list[bytes], out: list[Command], now: int) -> bool:
+        """The server refused what it was asked before the message ran."""
+        if task.alone:
+            task.stage = REFUSE
+        else:
+            self._task = None
+            self._drop(task, sent, out, now)
+        return True
+
     def _drop(self, task: Task, sent: list[bytes], out: list[Command], now: int) -> None:
         """A message whose statement the server has refused when it was asked about it: the client gets that error."""
         fault = task.fault or b""
@@ -89,15 +100,11 @@ class Procedure(Trial):
         """Finds out about the statement whose turn it is; then says what is done with it."""
         statement = task.statement
         if task.fault is not None:
-            if task.kind == QUERY:
-                task.stage = REFUSE
-                return True
-            self._task = None
             if task.kind == PARSE and statement.kind == UTILITY and self._replies.status != messages.FAILED:
+                self._task = None
                 self._prepared(task, sent, out, now)  # the server looks at it only when it runs
-            else:
-                self._drop(task, sent, out, now)
-            return True
+                return True
+            return self._refused(task, sent, out, now)
         if self._replies.status == messages.IDLE and not self._open:
             self._deferred = False
         if self._deferred and statement.tag in _COMMITS and not self._aborted() and task.judged is None:
@@ -111,7 +118,7 @@ class Procedure(Trial):
             else:
                 task.judged = self._kept(statement, task.types, now)
         several = task.kind == QUERY and len(task.statements) > 1
-        if several and not task.scanned and not (self._open and self._replies.status == messages.IDLE):
+        if several and not task.scanned:
             return self._ask_whole(task, sent)
         if task.judged is None:
             return self._ask(task, sent, now)
@@ -178,7 +185,7 @@ class Procedure(Trial):
         request.instead = error
         self._exchange.push(request)
         sent.append(FAIL_QUERY)
-        self._open = False
+        self._open = self._executed = False
         return True
 
     def _prepared(self, task: Task, sent: list[bytes], out: list[Command], now: int) -> None:

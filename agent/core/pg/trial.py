@@ -8,10 +8,10 @@ from agent.core.commands import Command
 from agent.core.pg import messages
 from agent.core.pg.exchange import BIND, QUERY, SYNC, Request
 from agent.core.pg.inquiry import Inquiry
-from agent.core.pg.messages import message, text
+from agent.core.pg.messages import HEAD, message, string_end, text
 from agent.core.pg.refusals import FAIL_PARSE, FAIL_QUERY, refusal
-from agent.core.pg.talk import FLUSH, MOST_QUESTIONS, TRACE_CHECK, TRACE_OFF, TRACE_ON, Talk, padding
-from agent.core.pg.task import DECIDE, NEXT, REFUSE, RUN, RUNNING, Task
+from agent.core.pg.talk import BACK, FLUSH, MOST_QUESTIONS, TRACE_CHECK, TRACE_OFF, TRACE_ON, Talk, padding
+from agent.core.pg.task import DECIDE, NEXT, RUN, RUNNING, Task
 from agent.core.sql.found import Found, Wanted
 from agent.core.sql.judgement import NOT_KNOWN, Inside, TreeWanted
 from agent.core.sql.reading import only_reads
@@ -35,10 +35,6 @@ _READY_IDLE: Final = message(messages.READY, b"I")
 
 class Trial(Inquiry):
     """What becomes of a statement from the moment it may run."""
-
-    def _drop(self, task: Task, sent: list[bytes], out: list[Command], now: int) -> None:
-        """Has the client read what the server said against the message."""
-        raise NotImplementedError
 
     def _next(self, sent: list[bytes], out: list[Command], now: int) -> bytes:
         """The client's next message."""
@@ -81,9 +77,6 @@ class Trial(Inquiry):
 
     def _begin(self, task: Task, sent: list[bytes]) -> bool:
         """What comes before a statement of several, or one that is watched: a transaction of ours, the trace."""
-        if task.fault is not None:
-            task.stage = REFUSE
-            return True
         if task.alone:
             statement = task.about()
             task.watched = task.judged is not None and task.judged.found.opaque
@@ -98,8 +91,10 @@ class Trial(Inquiry):
                 if self._open:  # what the pipeline did before is in it
                     return self._say(talk, talk.ask("BEGIN").end(True), sent)
                 return self._say(talk, talk.query("BEGIN").alone(), sent)
+        elif task.began:
+            task.began, self._wrapped = False, True
         elif not self._wrapped and self._commits(task):
-            self._wrapped = True  # in a transaction of ours it can't commit before it is judged
+            task.began = True  # in a transaction of ours it can't commit before it is judged
             talk = Talk(self._exchange).ask("BEGIN")
             return self._say(talk, talk.end(self._open), sent)
         task.stage = RUN
@@ -114,14 +109,25 @@ class Trial(Inquiry):
         if self._wrapped:
             self._wrapped, task.began = False, True
 
+    def _ask_whole(self, task: Task, sent: list[bytes]) -> bool:
+        """Whether the server can read a message of several statements: a mistake in any of them has none of them run.
+        What it answers is an error either way."""
+        task.scanned = True
+        talk = Talk(self._exchange)
+        talk.scans = True
+        raw = task.data[HEAD : string_end(task.data, HEAD)]
+        status = self._replies.status
+        if status == messages.IDLE and self._open:  # what the pipeline did before goes the way of this message
+            self._take_over(task)
+            if not task.began:
+                talk.ask("BEGIN")
+            task.began = True
+            self._open = self._executed = False
+        elif status == messages.IDLE or status == messages.FAILED:
+            return self._say(talk, talk.parse(raw, []).end(False), sent)
+        return self._say(talk, talk.save().parse(raw, []).sync().query(BACK).alone(), sent)
+
     def _run(self, task: Task, sent: list[bytes], out: list[Command], now: int) -> bool:
-        if task.fault is not None and task.alone:
-            task.stage = REFUSE
-            return True
-        if task.fault is not None:
-            self._task = None
-            self._drop(task, sent, out, now)
-            return True
         if task.kind == QUERY:
             self._send_statement(task, sent, out, now)
         else:
@@ -161,7 +167,7 @@ class Trial(Inquiry):
         request.begins = True
         self._exchange.push(request)
         sent.append(message(messages.QUERY, padding(statement.start) + text(statement.text)))
-        self._open = False
+        self._open = self._executed = False
 
     def _seen(self, task: Task, inside: Inside, sent: list[bytes]) -> Found | None:
         """All that was done inside; None when something had to be asked for that."""

@@ -232,7 +232,7 @@ class Backend:
     def _refuse_aborted(self, text: str) -> None:
         if self.status == "E" and not text.lower().startswith(("rollback", "commit")):
             raise Failed("25P02")
-        if self.interrupted and text:
+        if self.interrupted and text and not text.lower().startswith(("commit", "rollback")):
             self.interrupted = False
             raise Failed("57014")
 
