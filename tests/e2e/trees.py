@@ -16,6 +16,10 @@ SHOWING = "SET client_min_messages = log; SET debug_print_rewritten = on; SET de
 MOST_ROUNDS = 6
 
 
+class Refused(Exception):
+    """The server doesn't take the statement."""
+
+
 class Shown:
     """`tree` parses a statement, which runs nothing, and gives what the server printed; `found` judges it."""
 
@@ -43,7 +47,8 @@ class Shown:
         """Whatever is printed when it is parsed."""
         self._printed.clear()
         answer = self.connection.pgconn.prepare(b"", statement.encode())
-        assert not answer.error_message, (statement, answer.error_message.decode())
+        if answer.error_message:
+            raise Refused(f"{statement}: {answer.error_message.decode()}")
         return list(self._printed)
 
     def found(self, statement: str) -> Found:
