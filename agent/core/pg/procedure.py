@@ -165,6 +165,10 @@ class Procedure(Trial):
     def _refuse_query(self, task: Task, sent: list[bytes], out: list[Command], now: int) -> bool:
         """A statement that must not run: the transaction begun for it and those before it is undone, too."""
         self._take_over(task)
+        if self._exchange.skipping:  # a question has failed in the client's pipeline, which this message ends
+            talk = Talk(self._exchange).sync()
+            self._open = self._executed = False
+            return self._say(talk, talk.alone(), sent)
         if task.began and not task.closed:
             task.closed = True
             talk = Talk(self._exchange).query("ROLLBACK")
