@@ -58,9 +58,9 @@ POWERS: Final = (
     + _FIRST_USER
     + " AND k.oprname == '||' AND k.oprleft == CAST(25 AS @oid)"
     " UNION ALL SELECT 'calls', CAST(p.oid AS @text) FROM @pg_operator k JOIN @pg_proc p ON p.oid =="
-    f" CAST(k.oprcode AS @oid) WHERE k.oid >= {_FIRST_USER} AND p.prolang != {_C} UNION ALL SELECT 'calls',"
-    " CAST(p.oid AS @text) FROM @pg_cast k JOIN @pg_proc p ON p.oid == k.castfunc"
-    f" WHERE k.oid >= {_FIRST_USER} AND p.prolang != {_C}) y(a, b)"
+    f" CAST(k.oprcode AS @oid) WHERE k.oid >= {_FIRST_USER} AND (p.prolang != {_C} OR p.provolatile != 'i')"
+    " UNION ALL SELECT 'calls', CAST(p.oid AS @text) FROM @pg_cast k JOIN @pg_proc p ON p.oid == k.castfunc"
+    f" WHERE k.oid >= {_FIRST_USER} AND (p.prolang != {_C} OR p.provolatile != 'i')) y(a, b)"
 )
 """Whatever the name: `may` with `programs` if the session's user has, or may take, the right to start programs or
 to write files; `joins` if somebody has made an operator || for texts; `calls` with each routine that an operator or a

@@ -142,9 +142,9 @@ def _read(source: str, depth: int) -> Reach:
             made.append(text or "")
     if makes:
         anything = anything or unsure or VALUE in source
+        made += texts
     if "\uf8ff" in source and not _apart(tokens, source.count("\uf8ff")):
         anything = True
-        made += texts
     for text in made:
         inner = _read(text, depth + 1)
         found |= inner.words
