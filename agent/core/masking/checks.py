@@ -44,11 +44,11 @@ def with_luhn(digits: str) -> str:
 
 def is_card(digits: str) -> bool:
     """Whether these digits are the number of a payment card: an issuer's prefix with a length that it gives out, a
-    right check digit, and more than two different digits."""
+    right check digit, and not one digit all over."""
     count = len(digits)
     if not MIN_CARD <= count <= MAX_CARD or not _issued(digits, count):
         return False
-    return luhn_sum(digits) % 10 == 0 and len(set(digits)) > 2
+    return luhn_sum(digits) % 10 == 0 and len(set(digits)) > 1
 
 
 def _issued(digits: str, count: int) -> bool:
@@ -81,13 +81,32 @@ def is_iban(iban: str) -> bool:
 
 
 def with_iban_check(iban: str) -> str:
-    """The IBAN with its check digits put right; those that Belgium and Spain have in their account numbers, too."""
+    """The IBAN with its check digits put right; those that some countries have in their account numbers, too."""
     country, account = iban[:2], iban[4:]
-    if country == "BE" and account.isdigit():
-        account = account[:10] + f"{int(account[:10]) % 97 or 97:02d}"
-    elif country == "ES" and len(account) == 20 and account.isdigit():
-        account = account[:8] + _spanish("00" + account[:8]) + _spanish(account[10:]) + account[10:]
+    if account.isdigit():
+        account = _account(country, account)
     return f"{country}{98 - iban_remainder(country + '00' + account):02d}{account}"
+
+
+def _account(country: str, account: str) -> str:
+    if country == "BE":
+        return account[:10] + f"{int(account[:10]) % 97 or 97:02d}"
+    if country in ("BA", "ME", "MK", "PT", "RS", "SI"):
+        return account[:-2] + f"{98 - int(account[:-2] + '00') % 97:02d}"
+    if country == "ES" and len(account) == 20:
+        return account[:8] + _spanish("00" + account[:8]) + _spanish(account[10:]) + account[10:]
+    if country == "NO" and len(account) == 11:
+        check = _norwegian(account)
+        if check == 10:  # there is no account with it; another first digit makes it 5, or 0
+            account = f"{(int(account[0]) + 1) % 10}{account[1:]}"
+            check = _norwegian(account)
+        return account[:10] + str(check % 10)
+    return account
+
+
+def _norwegian(account: str) -> int:
+    weights = (6, 7, 8, 9, 4, 5, 6, 7, 8, 9)
+    return sum([int(digit) * weight for digit, weight in zip(account, weights, strict=False)]) % 11
 
 
 def _spanish(digits: str) -> str:
@@ -99,7 +118,7 @@ def _spanish(digits: str) -> str:
 
 def is_us_ssn(digits: str) -> bool:
     """Whether nine digits are a Social Security number that can have been given out
-    (https://www.ssa.gov/employer/randomization.html), and none of those known from advertisements."""
+    (https://www.ssa.gov/employer/randomization.html)."""
     if len(digits) != 9 or digits[:3] in ("000", "666") or digits[0] == "9":
         return False
-    return digits[3:5] != "00" and digits[5:] != "0000" and digits not in ("078051120", "219099999", "123456789")
+    return digits[3:5] != "00" and digits[5:] != "0000"

@@ -6,6 +6,8 @@ import json
 import re
 from typing import Final
 
+from agent.core.masking.replacer import Replacer
+
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*', re.DOTALL)
 _NUMBER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
@@ -46,7 +48,7 @@ def _string(token: bytes, editor: Editor) -> bytes:
     edited = editor.string(text)
     if edited is text:
         return token
-    lone = any("\ud800" <= letter <= "\udfff" for letter in edited)
+    lone = any([0xD800 <= ord(letter) <= 0xDFFF for letter in edited])  # noqa: C419 - mypyc makes a list of it anyway
     return json.dumps(edited, ensure_ascii=lone).encode("utf-8")
 
 
@@ -57,3 +59,25 @@ def _number(token: bytes, editor: Editor) -> bytes:
         return token
     made = edited.encode("ascii", "replace")
     return made if _NUMBER.fullmatch(made) else b"0"
+
+
+def rewrite_array(value: bytes, element: int, replacer: Replacer) -> bytes | None:
+    """An array in binary form with its elements replaced; None for what isn't an array of that type of element.
+    The form is that of array_send (src/backend/utils/adt/arrayfuncs.c)."""
+    if len(value) < 12 or int.from_bytes(value[8:12], "big") != element:
+        return None
+    at = 12 + 8 * int.from_bytes(value[:4], "big")
+    head = value[8:at]
+    parts: list[bytes] = []
+    nulls = 0
+    while at < len(value):
+        length = int.from_bytes(value[at : at + 4], "big", signed=True)
+        if length < -1 or at + 4 + length > len(value):
+            return None
+        made = replacer.replace(value[at + 4 : at + 4 + length]) if length >= 0 else None
+        nulls = 1 if made is None else nulls
+        parts.append(b"\xff\xff\xff\xff" if made is None else len(made).to_bytes(4, "big") + made)
+        at += 4 + max(length, 0)
+    if at != len(value):
+        return None
+    return value[:4] + nulls.to_bytes(4, "big") + head + b"".join(parts)

@@ -48,6 +48,7 @@ from agent.core.masking.families import (
 )
 from agent.core.masking.harmless import neutral, partial, zero_bits
 from agent.core.masking.invention import decimal_like, digits_like, drawn, integer_like, seed, text_like
+from agent.core.masking.replacer import Replacer
 from agent.core.pg.numbers import float4_text, float8_text
 from agent.core.pg.times import clock_text, date_text, timestamp_text
 from agent.core.pg.values import text_of
@@ -61,20 +62,6 @@ _FIRST_DAY: Final = -36_524  # 1900-01-01
 _DAYS: Final = 73_049  # to 2099-12-31
 _SHIFT: Final = 365
 _TRIES: Final = 8
-
-
-class Replacer:
-    """What gives another value for a value. `fixed`: it is `constant` whatever the value. `selective`: a value may
-    come back as it was, the same object."""
-
-    def __init__(self, fixed: bool, constant: bytes | None, selective: bool) -> None:
-        self.fixed: Final = fixed
-        self.constant: Final = constant
-        self.selective: Final = selective
-
-    def replace(self, value: bytes) -> bytes | None:
-        """The value to send instead; None is NULL. Never raises."""
-        return self.constant
 
 
 class Replacement(Replacer):
@@ -91,7 +78,7 @@ class Replacement(Replacer):
             constant, fixed = None, True
         elif keyed or (way == "partial" and kind == TEXT):
             fixed = False
-        super().__init__(fixed, constant, False)
+        super().__init__(fixed, constant)
         self.way: Final = way
         self.type_oid: Final = type_oid
         self.binary: Final = binary

@@ -1,0 +1,131 @@
+"""Values found in any text by what they look like.
+
+First all that is looked for at once and cheaply, over whole buffers: ordinary text has nothing of it and is done. Only
+where that finds something each kind is looked for in earnest. Both are regular expressions of RE2, which take time
+linear in the text's length whatever the pattern.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import re2
+
+from agent.core.masking.kinds import KINDS, Kind, anything
+from agent.core.masking.national import NATIONAL
+
+Span = tuple[int, int, str]
+"""Where a value begins and ends, and of what kind it is."""
+
+TYPES: Final[tuple[str, ...]] = (*KINDS, "national_id", *NATIONAL)
+"""The names that a mask's `types:` know."""
+
+PATTERN: Final = "pattern"
+"""The kind of what a pattern of the policy's own finds."""
+
+# An e-mail's @ in JSON may be written \u0040, in XML &#64;.
+_ESCAPES: Final = (r"\\u00[2-7]", r"&#")
+_MEMORY: Final = 32 * 1024 * 1024
+"""Bytes of automaton that one expression may build; past that RE2 begins anew, more slowly."""
+
+
+def compiled(pattern: str, latin: bool = False) -> Any:
+    """A regular expression of RE2 that writes nothing to standard error. Raises ValueError saying what is wrong."""
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _MEMORY
+    if latin:
+        options.encoding = re2.Options.Encoding.LATIN1
+    try:
+        return re2.compile(pattern.encode("latin-1" if latin else "utf-8"), options)
+    except re2.error as error:
+        said = error.args[0] if error.args else ""
+        raise ValueError(said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)) from None
+
+
+class _Search:
+    """One kind, ready to be looked for."""
+
+    def __init__(self, name: str, kind: Kind, expression: Any) -> None:
+        self.name: Final = name
+        self.kind: Final = kind
+        self.expression: Final = expression
+        self.group: Final[int] = 1 if expression.groups and name != PATTERN else 0
+
+    def spans(self, text: bytes, found: list[Span]) -> None:
+        """Adds what of this kind is in the text."""
+        at = 0
+        while at < len(text):
+            match = self.expression.search(text, at)
+            if match is None:
+                return
+            start, end = match.span()
+            if self.group and match.span(1)[0] >= 0:
+                start, end = match.span(1)
+            stop = self.kind.check(text, start, end) if end > start else -1
+            if stop >= 0:
+                found.append((start, stop, self.name))
+                at = max(stop, at + 1)
+            else:
+                at = start + 1 if self.kind.bounded else max(end, at + 1)
+
+
+class Detector:
+    """Looks for the types of these names and for patterns in RE2's syntax. Raises ValueError for what isn't either."""
+
+    def __init__(self, types: Sequence[str], patterns: Sequence[str] = ()) -> None:
+        names: list[str] = []
+        for name in types:
+            if name not in TYPES:
+                raise ValueError(f"there is no such type of value (got {name})")
+            names.extend(NATIONAL if name == "national_id" else [name])
+        self._searches: Final[list[_Search]] = []
+        cheap: list[str] = []
+        for name in dict.fromkeys(names):
+            kind = KINDS[name] if name in KINDS else NATIONAL[name]
+            self._searches.append(_Search(name, kind, compiled(kind.pattern, True)))
+            cheap.extend(kind.cheap)
+        own = Kind((), "", anything)
+        for pattern in dict.fromkeys(patterns):
+            self._searches.append(_Search(PATTERN, own, compiled(pattern)))
+        self._first: Final[list[Any]] = _combined([*dict.fromkeys(cheap), *_ESCAPES], True) if cheap or patterns else []
+        if patterns:
+            self._first.extend(_combined(list(dict.fromkeys(patterns)), False))
+
+    def suspects(self, data: bytes) -> bool:
+        """Whether anything that is looked for may be in these bytes, text or messages with texts in them. Cheap; says
+        no only if there is nothing."""
+        return any(first.search(data) is not None for first in self._first)
+
+    def find(self, text: bytes) -> list[Span]:
+        """Where in a text what is looked for stands: in order, nothing twice; what overlaps is one, of the kind of the
+        first of it."""
+        if not self.suspects(text):
+            return []
+        found: list[Span] = []
+        for search in self._searches:
+            search.spans(text, found)
+        if len(found) < 2:
+            return found
+        found.sort(key=_order)
+        apart: list[Span] = [found[0]]
+        for start, end, name in found[1:]:
+            before = apart[-1]
+            if start >= before[1]:
+                apart.append((start, end, name))
+            elif end > before[1]:
+                apart[-1] = (before[0], end, before[2])
+        return apart
+
+
+def _order(span: Span) -> tuple[int, int]:
+    return span[0], -span[1]
+
+
+def _combined(patterns: list[str], latin: bool) -> list[Any]:
+    """One expression for all of them, or one for each where they can't be combined (two groups of one name)."""
+    try:
+        return [compiled("|".join([f"(?:{pattern})" for pattern in patterns]), latin)]
+    except ValueError:
+        return [compiled(pattern, latin) for pattern in patterns]
