@@ -78,7 +78,7 @@ class TextCopy(Copy):
     def __init__(self, plan: Plan, delimiter: bytes = b"\t", null: bytes = b"\\N", header: bool = False) -> None:
         super().__init__(plan)
         self._delimiter: Final = delimiter
-        self._null: Final = null
+        self._nothing: Final = null
         self._header: bool = header
         mark = re.escape(delimiter)
         self._column: Final = re.compile(rb"(?:\\.|[^\\" + mark + rb"])*", re.DOTALL)
@@ -104,13 +104,13 @@ class TextCopy(Copy):
         self._count(len(fields))
         touched = False
         for place, replacer in enumerate(columns):
-            if replacer is None or fields[place] == self._null:
+            if replacer is None or fields[place] == self._nothing:
                 continue
             value = self._unescaped(fields[place])
             made = replacer.replace(value)
             if made is not value:
                 touched = True
-                fields[place] = self._null if made is None else self._escaped(made)
+                fields[place] = self._nothing if made is None else self._escaped(made)
                 plan.note(plan.rows, place, value)
         plan.rows += 1
         return self._delimiter.join(fields) + line[len(body) :] if touched else line
@@ -134,7 +134,7 @@ class TextCopy(Copy):
 
     def _escaped(self, value: bytes) -> bytes:
         made = self._special.sub(_escape, value)
-        if made != self._null:
+        if made != self._nothing:
             return made
         # Read as it stands this would be NULL; a backslash before a sign that has no meaning of its own changes that.
         first = made[:1]
@@ -167,7 +167,7 @@ class CsvCopy(Copy):
     ) -> None:
         super().__init__(plan)
         self._delimiter: Final = delimiter
-        self._null: Final = null
+        self._nothing: Final = null
         self._quote: Final = quote
         self._escape: Final = escape or quote
         self._header: bool = header
@@ -238,13 +238,13 @@ class CsvCopy(Copy):
         touched = False
         for place, replacer in enumerate(columns):
             field = fields[place]
-            if replacer is None or field == self._null:
+            if replacer is None or field == self._nothing:
                 continue
             value = self._unquoted(field) if field.startswith(self._quote) else field
             made = replacer.replace(value)
             if made is not value:
                 touched = True
-                fields[place] = self._null if made is None else self._written(made, field.startswith(self._quote))
+                fields[place] = self._nothing if made is None else self._written(made, field.startswith(self._quote))
                 plan.note(plan.rows, place, value)
         plan.rows += 1
         return self._delimiter.join(fields) + ending if touched else row
@@ -258,7 +258,7 @@ class CsvCopy(Copy):
 
     def _written(self, value: bytes, quoted: bool) -> bytes:
         """In quotes if it was, or needs them, as src/backend/commands/copyto.c decides."""
-        if not quoted and value != self._null and value != b"\\." and self._special.search(value) is None:
+        if not quoted and value != self._nothing and value != b"\\." and self._special.search(value) is None:
             return value
         quote, escape = self._quote, self._escape
         if escape != quote:
