@@ -59,6 +59,10 @@ _RUNNERS: Final = RUNS_TEXT | frozenset(
 """Whoever names one of these may have any text run, or have texts read in another way."""
 _MAKES: Final = (b"do", b"function", b"procedure")
 """Where one of these stands, constants may be code."""
+_BODY: Final = re.compile(r"\bbegin\b|\bcopy\b", re.IGNORECASE)
+_RAISED: Final = (b"raise", b"notice", b"warning", b"info", b"log", b"debug")
+"""Before a constant that is just shown."""
+_BEFORE_STATEMENT: Final = (b";", b"begin", b"then", b"else", b"loop", b">>", b"atomic")
 _QUOTING: Final = ("quote_ident", "quote_literal", "quote_nullable")
 _PLACE: Final = re.compile(r"%(?:(\d+)\$)?(-?\d*)([A-Za-z%])")
 NAME: Final = '"\uf8ff"'
@@ -79,6 +83,8 @@ class Reach(Struct, frozen=True):
 
     words: frozenset[str] = frozenset()
     anything: bool = False
+    copies: bool = False
+    """There is a COPY among its statements: in code that is one of a file or program."""
 
 
 ANYTHING: Final = Reach(frozenset(), True)
@@ -104,14 +110,14 @@ def named(source: Reach) -> list[Operation]:
     found = [Operation("EXECUTE", f"pg_catalog.{name}") for name in sorted(LASTING)]
     if not source.anything:
         found = [one for one in found if one.object[11:] in source.words]
-    if source.anything or "copy" in source.words:
+    if source.anything or source.copies:
         found.append(Operation("COPY FILE", "?"))
     return found
 
 
 def programs(source: Reach) -> bool:
     """Whether it may start a program, should its role have the right."""
-    return source.anything or ("copy" in source.words and "program" in source.words)
+    return source.anything or (source.copies and "program" in source.words)
 
 
 def _read(source: str, depth: int) -> Reach:
@@ -122,7 +128,7 @@ def _read(source: str, depth: int) -> Reach:
         tokens = scan(source)
     except Unreadable:
         return Reach(found, True)
-    makes = unsure = anything = False
+    makes = unsure = anything = copies = False
     texts: list[str] = []
     made: list[str] = []
     for at in range(len(tokens.kinds)):
@@ -130,26 +136,29 @@ def _read(source: str, depth: int) -> Reach:
         if kind == SCONST:
             value = _value(tokens, at)
             unsure = unsure or value is None or (at > 0 and tokens.kinds[at - 1] == SCONST)
-            texts.append(value or "")
+            if value is not None and (at == 0 or tokens.text(at - 1).lower() not in _RAISED):
+                texts.append(value)
             continue
         word = tokens.text(at).lower()
         unsure = unsure or kind == USCONST
         anything = anything or kind == UIDENT or (word == _NAME and tokens.word(at + 1) == "(")
         makes = makes or word in _MAKES
+        copies = copies or (word == b"copy" and (at == 0 or tokens.text(at - 1).lower() in _BEFORE_STATEMENT))
         if word == b"execute" and not _no_dynamic(tokens, at):
             text = _Made(tokens, at + 1).text()
             anything = anything or text is None
             made.append(text or "")
     if makes:
         anything = anything or unsure or VALUE in source
-        made += texts
+        made += [one for one in texts if b"sql" in tokens.data or _BODY.search(one) is not None]
     if "\uf8ff" in source and not _apart(tokens, source.count("\uf8ff")):
         anything = True
     for text in made:
         inner = _read(text, depth + 1)
         found |= inner.words
         anything = anything or inner.anything
-    return Reach(found | {ANY_TABLE} if NAME in source else found, anything)
+        copies = copies or inner.copies
+    return Reach(found | {ANY_TABLE} if NAME in source else found, anything, copies)
 
 
 def _apart(tokens: Tokens, count: int) -> bool:
