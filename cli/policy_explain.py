@@ -8,6 +8,7 @@ from typing import Any
 from agent.core.policy.reasons import reasons
 from agent.core.policy.rulebook import Verdict
 from agent.core.sql.explanation import Explained
+from agent.core.sql.found import Source
 from cli.escape import escaped
 from cli.policy_decision import RUNS_CODE, UNSETTLED, Court
 from cli.policy_reader import refusal
@@ -19,8 +20,9 @@ LONGEST_LINE = 160
 
 
 def rows(court: Court, statements: tuple[Explained, ...], now: int) -> Iterator[dict[str, Any]]:
-    """A row for each rule that is asked about an operation, for each column that a statement lets out where columns
-    are masked, and for whatever isn't known. A statement is as forbidden as the most forbidding row that decides."""
+    """A row for each rule that is asked about an operation, for each column that a statement returns or uses where
+    columns are masked, and for whatever isn't known. A statement is as forbidden as the most forbidding row that
+    decides."""
     for number, statement in enumerate(statements, 1):
         for row in _of_statement(court, statement, now):
             yield {"statement": number, **row}
@@ -112,14 +114,34 @@ def _of_operation(court: Court, statement: Explained, operation: Operation, now:
 
 
 def _of_columns(court: Court, statement: Explained) -> Iterator[dict[str, Any]]:
-    for column in statement.found.shown:
+    found = statement.found
+    returned: set[str] = set()
+    for output in found.outputs or ():
+        returned.update(source.column for source in output.sources)
+        masked = [source for source in output.sources if court.masked.hides((source.column,))]
+        hidden = court.masked.hides(tuple(source.column for source in masked))
+        come = "; ".join(_path(output.name, source) for source in masked or output.sources)
+        yield _column(output.name, hidden, come or "nothing of a table is in it")
+    for move in found.moves:
+        hidden = court.masked.hides(tuple(source.column for source in move.sources))
+        returned.update(source.column for source in move.sources)
+        if hidden is not None:
+            yield _column(move.column, hidden, f"it is given {hidden[1]}")
+    why = "it lets out of its values" if found.outputs is None else "it computes with it"
+    for column in found.shown:
         hidden = court.masked.hides((column,))
-        yield _column(column, hidden, "it lets out of its values")
-    for column in statement.found.compared:
+        if found.outputs is None or (hidden is not None and column not in returned):
+            yield _column(column, hidden, why)
+    for column in found.compared:
         hidden = court.masked.hides((), (column,))
         allowed = hidden is None and court.masked.hides((column,)) is not None
         why = "rows are only chosen, joined, grouped or sorted by it"
         yield _column(column, hidden, why + (", which its mask allows" if allowed else ""))
+
+
+def _path(name: str, source: Source) -> str:
+    """`email ← view app.contacts ← app.users.email`."""
+    return " ← ".join((name, *source.path, "any column" if source.column == "*" else source.column))
 
 
 def _column(column: str, hidden: tuple[str, str] | None, why: str) -> dict[str, Any]:

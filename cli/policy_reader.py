@@ -6,15 +6,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from agent.core.limits import MAX_EXPLAINED
 from agent.core.sql.explanation import Explanation, ServerError
 from cli.client import Client, client
 from cli.errors import HoopError
 
 INSTEAD = 'name what it does: --operation "DELETE app.users"'
 """What can be done without a database."""
-
-LONGEST = 262_144
-"""Characters of a text that the agent takes (schemas.control.ExplainRequest)."""
 
 PATIENCE = 90.0
 """Seconds for an answer: the agent's own time-out ends sooner and says more."""
@@ -53,8 +51,10 @@ class AgentReader:
         return known
 
     def _asked(self, text: str, search_path: str | None, columns: bool) -> Explanation:
-        if len(text) > LONGEST:
-            raise ReaderError(f"the statement is too long (got {len(text)} characters, expected at most {LONGEST})")
+        if len(text) > MAX_EXPLAINED:
+            raise ReaderError(
+                f"the statement is too long (got {len(text)} characters, expected at most {MAX_EXPLAINED})"
+            )
         try:
             text.encode()
         except UnicodeEncodeError as error:

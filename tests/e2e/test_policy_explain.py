@@ -252,12 +252,13 @@ def test_what_only_a_session_knows(agent: AgentProcess) -> None:
 
 
 def test_masked_columns(agent: AgentProcess) -> None:
-    """Where columns are masked it is told which are let out, which mask hides them, and what comes of it."""
+    """Where columns are masked it is told which columns a statement returns, where they come from and which mask hides
+    them; and by which it chooses rows."""
     policy = ("--policy", str(agent.directory / "masks.yaml"))
     rows = explained(agent, "SELECT m.id, upper(m.email) FROM told.members m", *policy)
-    columns = {row["column"]: (row["rule"], row["effect"]) for row in rows if row["column"]}
-    assert columns["told.users.email"] == ("personal", "mask")
-    assert columns["told.users.id"] == (None, "allow")
+    columns = {row["column"]: (row["rule"], row["effect"], row["why"]) for row in rows if row["column"]}
+    assert columns["upper"] == ("personal", "mask", "upper ← view told.members ← told.users.email")
+    assert columns["id"][:2] == (None, "allow")
     rows = explained(agent, "SELECT id FROM told.users WHERE email > 'a' AND pin = '1'", *policy)
     why = {row["column"]: (row["rule"], row["why"]) for row in rows if row["column"]}
     assert why["told.users.email"][0] is None
