@@ -41,8 +41,9 @@ class Guard(Procedure):
     """Reads the client in place of the requests, which it hands what may pass."""
 
     def add(self, data: bytes) -> None:
-        """Bytes of the client."""
-        self._inbox.add(data)
+        """Bytes of the client. What follows its goodbye is nothing."""
+        if not self._requests.terminated:
+            self._inbox.add(data)
 
     def full(self) -> bool:
         """Whether the client has to wait: for what is being decided, or for its answers."""
@@ -74,7 +75,7 @@ class Guard(Procedure):
             return True
         if task is not None:
             return self._proceed(task, sent, out, now)
-        if self._requests.full() or self.resumed:
+        if self._requests.full() or self.resumed or self._requests.terminated:
             return False
         data = self._next(sent, out, now)
         if not data:

@@ -103,6 +103,7 @@ class Replies:
         self._sent: list[bytes] = []
         self.watch: Watch | None = None
         self._ending: list[bytes] = []
+        self._on_trial: Request | None = None
 
     def add(self, data: bytes) -> None:
         """Bytes of the server."""
@@ -229,6 +230,7 @@ class Replies:
                 ending = b"".join(self._ending)
                 self._ending.clear()
                 self._exchange.pop()
+                self._on_trial = request
                 watch.executed(request, ending)
         else:
             if operation is not None:
@@ -255,6 +257,7 @@ class Replies:
     def resume(self, request: Request, ending: bytes) -> None:
         """A held request goes on to its end with these messages, as if the server had sent them now."""
         request.held = False
+        self._on_trial = None
         self._exchange.put_back(request)
         self._inbox.put_back(ending, 0)
 
@@ -284,6 +287,8 @@ class Replies:
         """The connection is over: what was asked and not answered is lost, portals still open are unfinished."""
         for operation in self._finishing:
             self._ledger.end(out, now, operation, "ok")
+        if self._on_trial is not None and self._aside.operation is not None:
+            self._ledger.end(out, now, self._on_trial.operation, "lost")
         for request in self._exchange.drain():
             if request.operation is not None:
                 self._ledger.end(out, now, request.operation, "lost")

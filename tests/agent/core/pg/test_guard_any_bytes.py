@@ -129,6 +129,7 @@ def test_nothing_forbidden_is_done(data: bytes, places: list[int]) -> None:
 
 
 @given(WHOLE | TORN, SPLITS)
+@example(query("begin") + TERMINATE + query("delete from users") + query("delete from users"), [30, 40, 50])
 def test_splits_make_no_difference(data: bytes, places: list[int]) -> None:
     """However a client's bytes are split, the same is answered and the same is done."""
     one, heard, ended = played([data] if data else [])
