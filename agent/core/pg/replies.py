@@ -104,6 +104,7 @@ class Replies:
         self.watch: Watch | None = None
         self._ending: list[bytes] = []
         self._on_trial: Request | None = None
+        """What was answered, but not yet for the client: the guard judges what it did."""
 
     def add(self, data: bytes) -> None:
         """Bytes of the server."""
@@ -287,7 +288,7 @@ class Replies:
         """The connection is over: what was asked and not answered is lost, portals still open are unfinished."""
         for operation in self._finishing:
             self._ledger.end(out, now, operation, "ok")
-        if self._on_trial is not None and self._aside.operation is not None:
+        if self._on_trial is not None and self._on_trial.operation is not None:
             self._ledger.end(out, now, self._on_trial.operation, "lost")
         for request in self._exchange.drain():
             if request.operation is not None:
