@@ -15,6 +15,8 @@ from agent.core.sql.statements import EMPTY, split
 from tests.e2e.servers import Server
 from tests.e2e.test_policy_columns import PERSONAL, SHARED, corpus
 from tests.e2e.test_policy_lineage import judged
+from tests.e2e.trade_statements import MASKED as PRIVATE
+from tests.e2e.trade_statements import REPORTS, TRADE
 from tests.e2e.trees import Refused, Shown
 
 MASKED = Globs(PERSONAL.columns)
@@ -103,3 +105,29 @@ def test_benign_corpus(attacked: str, case: dict[str, Any]) -> None:
     """Ordinary work returns and moves nothing that derives from a masked column."""
     for statement, found in answers(attacked, case["sql"]):
         assert not told(found), statement
+
+
+@pytest.fixture(scope="module")
+def trade(server: Server) -> Iterator[Shown]:
+    server.sql("CREATE DATABASE trade")
+    server.sql(TRADE, database="trade")
+    session = Shown(server.dsn(database="trade"))
+    session.facts.columns = True
+    session.run("SET search_path = trade")
+    yield session
+    session.close()
+    server.sql("DROP DATABASE trade WITH (FORCE)")
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_reports(trade: Shown, report: str) -> None:
+    """Of an analyst's reports and a shop's transactions, those columns derive from a customer's name, phone or address
+    that show it, and no other."""
+    statement, private = REPORTS[report]
+    found = judged(trade, statement)
+    assert found.outputs is not None
+    names = [output.name for output in found.outputs if {one.column for one in output.sources} & set(PRIVATE)]
+    assert set(names) == private
+    assert len(names) == len(private)
+    assert not any(output.opaque for output in found.outputs)
+    assert not {one.column for move in found.moves for one in move.sources} & set(PRIVATE)
