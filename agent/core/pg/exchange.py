@@ -209,6 +209,8 @@ class Exchange:
         """The server passes over everything up to the next Sync."""
         self.copying_in = False
         """The server reads COPY data of an Execute: it ignores a Sync that comes before the data's end."""
+        self.grants = False
+        """The server knows rights to set single parameters (PostgreSQL 15)."""
         self._queue: list[Request] = []
         self._head: i64 = 0
         self._ignored: i64 = 0

@@ -17,7 +17,18 @@ from agent.core.pg.refusals import commits, failing, refused_commit
 from agent.core.pg.replies import Replies, Watch
 from agent.core.pg.requests import Requests
 from agent.core.pg.rulings import LIFETIME, NEVER_ASKED, Judged, Row, Rulings
-from agent.core.pg.talk import BACK, FLUSH, MOST_QUESTIONS, SEVERAL, TRACE_OFF, TRACE_ON, TRACED, Talk, padding
+from agent.core.pg.talk import (
+    BACK,
+    FLUSH,
+    MOST_QUESTIONS,
+    SEVERAL,
+    TRACE_OFF,
+    TRACE_ON,
+    TRACED,
+    Talk,
+    knows_grants,
+    padding,
+)
 from agent.core.pg.task import INSIDE, Task
 from agent.core.policy.masks import Masked
 from agent.core.policy.rulebook import Rulebook
@@ -161,6 +172,8 @@ class Inquiry(Watch):
             self._quoting = value == "on"
         elif name == "client_encoding":
             self._unicode = value in ("UTF8", "SQL_ASCII")
+        elif name == "server_version":
+            self._exchange.grants = knows_grants(value)
 
     def _told(self, talk: Talk, sent: list[bytes], out: list[Command], now: int) -> None:
         """A question was answered."""

@@ -27,7 +27,7 @@ from agent.core.pg.messages import (
     ProtocolError,
     u32,
 )
-from agent.core.pg.talk import MOST_PADDING, MOST_QUESTIONS, SETTINGS, SEVERAL, TRACE_ON, Talk, padding
+from agent.core.pg.talk import MOST_PADDING, MOST_QUESTIONS, SETTINGS, SEVERAL, TRACE_ON, Talk, knows_grants, padding
 from agent.core.sql.explanation import Explained, Explanation, ServerError
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted, together
@@ -78,6 +78,8 @@ class Interrogation:
             self._quoting = value == "on"
         elif name == "client_encoding":
             self._unicode = value in ("UTF8", "SQL_ASCII")
+        elif name == "server_version":
+            self._exchange.grants = knows_grants(value)
 
     def begin(self) -> bytes:
         """What to say first."""

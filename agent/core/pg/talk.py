@@ -65,6 +65,12 @@ TRACE_OFF: Final = (
     f"CASE WHEN {_QUIET} THEN {_SET}('log_min_messages', {_SETTING}('hoop.log'), true) END"
 )
 
+_GRANTED: Final = f"({_QUIET} OR pg_catalog.has_parameter_privilege('log_min_messages', 'SET'))"
+_TRACE_ON_GRANTED: Final = TRACE_ON.replace(_QUIET, _GRANTED)
+_TRACE_OFF_GRANTED: Final = TRACE_OFF.replace(_QUIET, _GRANTED)
+"""For servers that know rights to set single parameters: who was granted log_min_messages keeps the trees out of the
+server's log as a superuser does."""
+
 TRACE_CHECK: Final = f"SELECT {_SETTING}('debug_print_rewritten'), {_SETTING}('client_min_messages')"
 TRACED: Final = ("on", "log")
 """What TRACE_CHECK answers as long as nobody has switched the trace off."""
@@ -104,6 +110,9 @@ class Talk:
     def ask(self, statement: str, shown: bool = False) -> Talk:
         """A statement whose rows are wanted, or that is just to run. `shown`: the trees that it prints while it runs
         are of interest."""
+        if self._exchange.grants:
+            statement = _TRACE_ON_GRANTED if statement == TRACE_ON else statement
+            statement = _TRACE_OFF_GRANTED if statement == TRACE_OFF else statement
         for kind in (PARSE, BIND, EXECUTE, CLOSE, CLOSE):
             request = self._push(kind)
             if shown and kind == EXECUTE:
@@ -167,6 +176,12 @@ class Talk:
         self._exchange.push(request)
         self._left += 1
         return request
+
+
+def knows_grants(version: str) -> bool:
+    """Whether a server of this server_version knows rights to set single parameters (PostgreSQL 15)."""
+    digits = version[: len(version) - len(version.lstrip("0123456789"))]
+    return digits.isascii() and 0 < len(digits) < 4 and int(digits) >= 15
 
 
 def padding(before: int) -> bytes:
