@@ -47,7 +47,8 @@ class Rule(Struct, frozen=True):
 
 class Mask(Struct, frozen=True, rename={"replacement": "with"}):
     """What is hidden in answers. `columns` are globs over SCHEMA.TABLE.COLUMN, `fields` JSON paths, `types` kinds of
-    values by their look, `patterns` regular expressions in RE2's syntax; the mask is off where `unless` holds."""
+    values by their look, `patterns` regular expressions in RE2's syntax; the mask is off where `unless` holds.
+    `opaque` says what becomes of the answer of code that can't be followed: refused, or masked whole."""
 
     name: str
     on: tuple[str, ...] = ("*",)
@@ -57,6 +58,7 @@ class Mask(Struct, frozen=True, rename={"replacement": "with"}):
     patterns: tuple[str, ...] = ()
     replacement: Literal["redact", "partial", "hash", "null", "fake"] = "redact"
     predicates: Literal["allow", "deny"] = "allow"
+    opaque: Literal["mask", "deny"] = "deny"
     unless: str | None = None
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import yaml
 
+from agent.core.masking.looks import TYPES, compiled
 from agent.core.policy.conditions import NAMES, Condition, ConditionError, Fault
 from agent.core.policy.globs import fault
 from agent.core.policy.shadows import shadowed, strange_verb, without_object
@@ -28,11 +29,11 @@ KEYS = ("version", "default", "rules", "masks")
 RULE = ("name", "on", "who", "match", "when", "effect", "message", "approvers")
 WHO = ("subjects", "groups", "actors")
 APPROVERS = ("groups", "quorum")
-MASK = ("name", "on", "columns", "fields", "types", "patterns", "with", "predicates", "unless")
+MASK = ("name", "on", "columns", "fields", "types", "patterns", "with", "predicates", "opaque", "unless")
 EFFECTS = ("allow", "deny", "approve")
 DEFAULTS = ("allow", "deny")
-VALUE_TYPES = ("email", "credit_card", "iban", "us_ssn", "phone", "jwt", "aws_key")
 REPLACEMENTS = ("redact", "partial", "hash", "null", "fake")
+OPAQUE = ("deny", "mask")
 MAX_QUORUM = 100
 
 
@@ -163,7 +164,7 @@ def _mask(item: Value) -> Mask:
     null = any(_is_nothing(node) and _is_null(key, node) for key, node in pairs)
     types = _texts(keys["types"]) if "types" in keys else []
     for found in types:
-        found.choice(VALUE_TYPES, "")
+        found.choice(TYPES, "")
     patterns = _texts(keys["patterns"]) if "patterns" in keys else []
     for found in patterns:
         _check_pattern(found)
@@ -176,6 +177,7 @@ def _mask(item: Value) -> Mask:
         patterns=tuple(found.written for found in patterns),
         replacement=cast(Any, "null" if null else _choice(keys, "with", REPLACEMENTS)),
         predicates=cast(Any, _choice(keys, "predicates", DEFAULTS)),
+        opaque=cast(Any, _choice(keys, "opaque", OPAQUE)),
         unless=_condition(keys["unless"]) if "unless" in keys else None,
     )
 
@@ -272,9 +274,13 @@ def _prose(value: Value) -> str:
 
 
 def _check_pattern(value: Value) -> None:
-    # The only regular expressions that CEL has are RE2's, which is what masks use.
-    if Condition("''.matches(statement.text)").holds({"statement.text": value.written}) is None:
-        value.problem(f"this is no regular expression of RE2's syntax (got {value.written})")
+    try:
+        expression = compiled(value.written)
+    except ValueError as error:
+        value.problem(f"this is no regular expression of RE2's syntax (got {value.written}: {error})")
+        return
+    if expression.match("") is not None:
+        value.problem(f"this finds nothing as well as something (got {value.written}, which matches the empty text)")
 
 
 def _condition(value: Value) -> str | None:

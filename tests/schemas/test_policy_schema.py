@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agent.core.masking.looks import TYPES
 from agent.core.policy.conditions import MAX_CONDITION
 from agent.core.policy.globs import MAX_GLOB, fault
 from agent.store import policy
@@ -29,7 +30,8 @@ DEFINED = SCHEMA["$defs"]
         (DEFINED["rule"]["properties"]["effect"]["enum"], policy.EFFECTS),
         (DEFINED["mask"]["properties"]["with"]["enum"], (*policy.REPLACEMENTS, None)),
         (DEFINED["mask"]["properties"]["predicates"]["enum"], policy.DEFAULTS),
-        (DEFINED["type"]["enum"], policy.VALUE_TYPES),
+        (DEFINED["mask"]["properties"]["opaque"]["enum"], policy.OPAQUE),
+        (DEFINED["type"]["enum"], TYPES),
     ],
 )
 def test_keys_and_choices(described: Any, known: tuple[object, ...]) -> None:

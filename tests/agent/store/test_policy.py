@@ -90,6 +90,7 @@ def test_whole_contract(tmp_path: Path) -> None:
         types=("email", "credit_card", "iban", "us_ssn", "phone", "jwt", "aws_key"),
         patterns=(r"\bcust_[0-9a-z]{12}\b",),
         predicates="deny",
+        opaque="deny",
         unless="'dpo' in identity.groups",
     )
 
@@ -167,7 +168,8 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
         "policy.yaml:20:16: rules[2].approvers: only a rule that asks for consent has approvers (got effect allow)",
         "policy.yaml:20:38: rules[2].approvers.quorum: this should be a number of people (got 0, expected 1 to 100)",
         "policy.yaml:22:39: masks[0].with: unknown value (got redakt, did you mean redact?)",
-        "policy.yaml:22:58: masks[0].patterns[0]: this is no regular expression of RE2's syntax (got (a)",
+        "policy.yaml:22:58: masks[0].patterns[0]: this is no regular expression of RE2's syntax (got (a: missing ): "
+        "(a)",
         "policy.yaml:22:73: masks[0].types[0]: unknown value (got emial, did you mean email?)",
         "policy.yaml:23:5: masks[1]: this masks nothing (expected one or more of columns, fields, types, patterns)",
         "policy.yaml:23:12: masks[1].name: the name p stands here twice (first in line 22)",
@@ -196,6 +198,14 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
             "message: this should be",
         ),
         ("version: 1\nmasks: [{name: a, types: [email], predicates: no}]\n", "predicates: unknown value (got no"),
+        ("version: 1\nmasks: [{name: a, types: [email], opaque: allow}]\n", "opaque: unknown value (got allow"),
+        (
+            "version: 1\nmasks: [{name: a, types: [national]}]\n",
+            "unknown value (got national, did you mean national_id?",
+        ),
+        ("version: 1\nmasks: [{name: a, patterns: 'x*'}]\n", "patterns: this finds nothing as well as something"),
+        ("version: 1\nmasks: [{name: a, patterns: '(?=x)'}]\n", "2:29: masks[0].patterns: this is no regular"),
+        ("version: 1\nmasks: [{name: a, patterns: '(a)\\1'}]\n", "invalid escape sequence: \\1"),
     ],
 )
 def test_problem(tmp_path: Path, text: str, expected: str) -> None:
