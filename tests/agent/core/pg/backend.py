@@ -334,6 +334,8 @@ class Conversation:
         self.backend = Backend()
         self.sent: list[bytes] = []
         """What reached the server."""
+        self.cancelled: set[int] = set()
+        """Which of it, counted from 0, is cancelled when it runs: the agent's questions, too."""
 
     def client(self, *pieces: bytes) -> bytes:
         """What the client is answered to these pieces."""
@@ -348,6 +350,7 @@ class Conversation:
             data = to_server([*commands, *durable])
             if not data:
                 return heard
+            self.backend.interrupted |= len(self.sent) in self.cancelled
             self.sent.append(data)
             commands = self.session.server(self.backend.answer(data))
             heard += to_client(commands)

@@ -12,7 +12,7 @@ from agent.core.pg.guard import MAX_WAITING
 from agent.core.pg.rulings import LIFETIME
 from agent.core.policy.rulebook import Rules
 from schemas.policy import Policy, Rule
-from tests.agent.core.pg.backend import KILL, Backend, Conversation, told
+from tests.agent.core.pg.backend import KILL, NOTE, Backend, Conversation, told
 from tests.agent.core.pg.dialogue import (
     SYNC,
     bind,
@@ -184,11 +184,12 @@ WATCHED = [
     query("do 'note'; select 1"),
     steps("do 'note'") + SYNC,
     steps("insert into notes values (1)") + SYNC,
-    msg("F", struct.pack("!IHHH", KILL + 1, 0, 0, 0)),
+    msg("F", struct.pack("!IHHH", NOTE, 0, 0, 0)),
 ]
+NAMES = ["insert", "do", "several", "extended do", "extended insert", "function"]
 
 
-@pytest.mark.parametrize("asked", WATCHED)
+@pytest.mark.parametrize("asked", WATCHED, ids=NAMES)
 def test_cancelled_at_any_moment(asked: bytes) -> None:
     """Whatever is under way when the client cancels, the agent's own question or the statement: the client gets one
     error or one answer, and what it is told is what was done; the session goes on."""
@@ -219,7 +220,7 @@ def test_cancelled_at_any_moment(asked: bytes) -> None:
     assert told_of == {True, False}
 
 
-@pytest.mark.parametrize("asked", WATCHED)
+@pytest.mark.parametrize("asked", WATCHED, ids=NAMES)
 def test_server_lost_at_any_moment(asked: bytes) -> None:
     """The client is told once, whatever was under way; every operation that began has ended, and nothing is left."""
     for moment in range(24):

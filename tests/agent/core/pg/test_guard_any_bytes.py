@@ -23,6 +23,7 @@ from tests.agent.core.pg.dialogue import (
     msg,
     parse,
     query,
+    ready,
 )
 
 
@@ -137,6 +138,21 @@ def test_splits_make_no_difference(data: bytes, places: list[int]) -> None:
     assert ended == also_ended
     if ended is None:
         assert (heard, one.backend.committed) == (also_heard, other.backend.committed)
+
+
+@given(WHOLE, SPLITS, st.sets(st.integers(0, 60), max_size=4))
+def test_a_session_survives_what_is_cancelled(data: bytes, places: list[int], moments: set[int]) -> None:
+    """Whenever the server cancels what it does, a question of the agent's or a statement, nothing forbidden is done,
+    and client and server are in step afterwards."""
+    conversation = Conversation(guarded())
+    conversation.cancelled = moments
+    conversation.client(*cut(data, places))
+    conversation.cancelled = set()
+    conversation.backend.interrupted = False
+    conversation.client(SYNC + query("rollback"))
+    assert "".join(kind for kind, _ in told(conversation.client(query("select 0")))) == "TDCZ"
+    assert conversation.client(parse("select 1") + bind() + execute() + SYNC)[-6:] == ready("I")
+    assert "delete" not in conversation.backend.committed
 
 
 @given(st.lists(st.sampled_from(ALLOWED), max_size=16).map(b"".join), SPLITS)
