@@ -22,7 +22,7 @@ from agent.core.sql.scopes import Scope, view_of
 from agent.core.sql.sources import UNKNOWN_COLUMN
 from agent.core.sql.terms import called
 
-MAX_STEPS: Final = 200_000
+MAX_STEPS: Final = 100_000
 """Parts of expressions that are looked at for one statement; what is behind them isn't known."""
 
 _VAR: Final = re.compile(r":varno (\d+) :varattno (-?\d+) .*?:varlevelsup (\d+)(?: :varreturningtype (\d))?")
@@ -44,7 +44,10 @@ class Lineage(Origins):
         found: list[Output] = []
         for number in scope.columns():
             self._begin()
-            self._output(scope, number, Way())
+            if self._steps < MAX_STEPS:
+                self._output(scope, number, Way())
+            else:
+                self._sources.unknown()
             found.append(self._ended(targets[number].text("resname")))
         return tuple(found)
 
@@ -255,9 +258,11 @@ class Lineage(Origins):
         relation = self._sources.relation(oid)
         if number == 0 and way.fields:
             number, way = way.fields[0], way.inside()
-        numbers = [number] if number else self._sources.numbers(oid)
+        numbers = self._sources.numbers(oid)
         if relation is None or number < 0:
             return
+        if number:
+            numbers = [number]
         if number == 0:
             way = way.mixed()
         for one in numbers:

@@ -32,6 +32,10 @@ EMPTY: Final = frozenset(
 )
 """Parts that nothing of a column is in."""
 
+_MOST_FIELDS: Final = 30
+"""Fields within one another; deeper in, all of a row counts."""
+_LONGEST_PATH: Final = 20
+
 _SAME: Final = {
     "RELABELTYPE": "arg",
     "COLLATEEXPR": "arg",
@@ -86,6 +90,8 @@ class Way:
         return Way((), False, True, self.returned, self.new, self.path)
 
     def field(self, number: int) -> Way:
+        if len(self.fields) >= _MOST_FIELDS:
+            return self.computed()
         return Way((number, *self.fields), self.plain, self.nulls, self.returned, self.new, self.path)
 
     def inside(self) -> Way:
@@ -104,7 +110,9 @@ class Way:
         return Way(self.fields, self.plain, self.nulls, self.returned, new, self.path)
 
     def through(self, what: str) -> Way:
-        path = self.path if self.path and self.path[-1] == what else (*self.path, what)
+        if len(self.path) >= _LONGEST_PATH or (self.path and self.path[-1] == what):
+            return self
+        path = (*self.path, what)
         return Way(self.fields, self.plain, self.nulls, self.returned, self.new, path)
 
 
@@ -289,7 +297,7 @@ class Call:
 def calls(scope: Scope) -> list[Call]:
     """The calls of functions in a query and in those within it, each once."""
     found: list[Call] = []
-    waiting: list[tuple[object, Scope]] = [(list(scope.query.within.values()), scope)]
+    waiting = _contents(scope)
     while waiting:
         at, here = waiting.pop()
         if isinstance(at, list):
@@ -297,25 +305,38 @@ def calls(scope: Scope) -> list[Call]:
             continue
         if not isinstance(at, Node):
             continue
+        if at is here.query:
+            waiting += _contents(here)
+            continue
         if at.name == "FUNCEXPR":
             found.append(Call(at, here))
         below = _query(at, here)
         waiting += [(part, here) for part in at.within.values() if below is None or part is not below.query]
         if below is not None:
-            waiting.append((list(below.query.within.values()), below))
+            waiting += _contents(below)
+    return found
+
+
+def _contents(scope: Scope) -> list[tuple[object, Scope]]:
+    """What stands in a query itself, and in the sub-selects that its rows are read from."""
+    found: list[tuple[object, Scope]] = []
+    for field, value in scope.query.within.items():
+        if field != "rtable":
+            found.append((value, scope))
+            continue
+        for number, entry in enumerate(scope.entries, 1):
+            query = entry.node("subquery")
+            found += [(part, scope) for part in entry.within.values() if part is not query]
+            if query is not None:
+                found.append((query, scope.below(number, query)))
     return found
 
 
 def _query(node: Node, scope: Scope) -> Scope | None:
-    """The query that a node has in it, as it stands in the one around it."""
+    """The query that a part of an expression, or of a WITH clause, has in it."""
     if node.name == "SUBLINK":
         query = node.node("subselect")
         return None if query is None else scope.within(query)
-    if node.name == "COMMONTABLEEXPR":
-        return None if node.node("ctequery") is None else scope.with_query(node.token("ctename"))
-    if node.name == "RANGETBLENTRY":
-        query = node.node("subquery")
-        for number, entry in enumerate(scope.entries, 1):
-            if entry is node and query is not None:
-                return scope.below(number, query)
+    if node.name == "COMMONTABLEEXPR" and node.node("ctequery") is not None:
+        return scope.with_query(node.token("ctename"))
     return None
