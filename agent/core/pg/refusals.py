@@ -30,7 +30,7 @@ def refusal(ruling: Ruling) -> bytes:
     return error_response(
         "42501",
         f"hoopctl: denied by {_named(ruling.rule)}" + (f": {ruling.message}" if ruling.message else ""),
-        "hoopctl policy explain 'STATEMENT' --resource pg/NAME --group GROUP tells what was found in it and which rule decides",
+        "hoopctl policy explain 'STATEMENT' --resource pg/NAME --group GROUP says what was found and why",
         None if ruling.operation is None else f"This statement would {ruling.operation}.",
     )
 
