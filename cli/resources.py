@@ -20,7 +20,10 @@ FormatOption = Annotated[Format | None, typer.Option("--format", help="How to pr
 CHECK = 90.0
 """Seconds for the agent to check one resource: its own time-outs end sooner and say more."""
 
-CHECKED = ("resource", "reached", "upstream", "user", "sslmode", "tls", "server_version", "error", "hint")
+CHECKED = (
+    "resource", "reached", "upstream", "user", "sslmode", "tls", "server_version", "trace", "log", "pooler", "error",
+    "hint",
+)  # fmt: skip
 
 
 @app.command("list")
@@ -51,7 +54,9 @@ def check(
     ] = None,
     format_: FormatOption = None,
 ) -> None:
-    """Check that the agent reaches a resource, with what TLS and login. Exit status 1 when it doesn't.
+    """Check that the agent reaches a resource, with what TLS and login, and whether rules work there.
+
+    Exit status 1 when it isn't reached.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Whether a resource is reached, by really logging in to it."""
+"""Whether a resource is reached, by really logging in to it, and what its server lets the agent see."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred
 from agent.core.events import Login
 from agent.core.limits import LOGIN_TIMEOUT
 from agent.core.pg import login as server
-from agent.core.pg.messages import HEAD
+from agent.core.pg.messages import HEAD, ProtocolError
+from agent.core.pg.sounding import Depth, Sounding
 from agent.net.dial import Dial
 from agent.net.poller import Reactor
 from agent.net.stream import Owner, Stream
@@ -29,9 +30,13 @@ class Dialler(Protocol):
     def stream(self, connected: socket.socket, connection: Owner) -> Stream: ...
 
 
+_TERMINATE = b"X\0\0\0\x04"
+
+
 class Check:
-    """One login, ended as soon as it is there. `report` fires with what is shown: `reached`, `tls`,
-    `server_version`, `error`, `hint`."""
+    """One login, and a few questions. `report` fires with what is shown: `reached`, `tls`, `server_version`, `trace`
+    (whether the trees that rules need are to be had), `log` (whether the server's log stays free of them), `pooler`,
+    `error`, `hint`."""
 
     def __init__(self, host: Dialler, resource: PgResource, login: Login) -> None:
         self.report: Deferred[Mapping[str, object]] = Deferred()
@@ -41,11 +46,15 @@ class Check:
         self._parameters: dict[str, str] = {}
         self._stream: Stream | None = None
         self._done = False
+        self._sounding: Sounding | None = None
         self._timer = host.reactor.callLater(LOGIN_TIMEOUT, self._failed, "timeout expired while logging in", None)
         self._dial: Dial | None = host.dial(resource, self._connected, self._undialled)
 
     def received(self, stream: Stream, data: bytes) -> None:
-        self._perform(self._login.received(data))
+        if self._sounding is not None:
+            self._sound(data)
+        else:
+            self._perform(self._login.received(data))
 
     def secured(self, stream: Stream) -> None:
         self._perform(self._login.secured(None if stream.tls is None else end_point(stream.tls)))
@@ -57,6 +66,9 @@ class Check:
     def lost(self, stream: Stream, reason: str) -> None:
         if stream is self._stream:
             self._stream = None
+            if self._sounding is not None:
+                self._reached(Depth(False, reason))
+                return
             self._perform(self._login.gone(reason))
 
     def pressed(self, stream: Stream) -> None:
@@ -88,7 +100,25 @@ class Check:
             elif isinstance(step, server.Failed):
                 self._failed(step.message, step.hint)
             elif isinstance(step, server.Ready):
-                self._reached()
+                self._sounding = Sounding(step.process)
+                if self._stream is not None:
+                    self._stream.send(self._sounding.begin())
+                if step.rest:
+                    self._sound(step.rest)
+
+    def _sound(self, data: bytes) -> None:
+        sounding = self._sounding
+        if sounding is None or self._done:
+            return
+        try:
+            asks = sounding.received(data)
+        except (ProtocolError, IndexError) as error:
+            self._reached(Depth(False, f"the server broke the protocol ({error})"))
+            return
+        if asks and self._stream is not None:
+            self._stream.send(asks)
+        if sounding.depth is not None:
+            self._reached(sounding.depth)
 
     def _secure(self) -> None:
         if self._stream is None:
@@ -104,11 +134,21 @@ class Check:
         if message[:1] == b"S" and len(words) >= 2:
             self._parameters[words[0].decode("latin-1")] = words[1].decode("utf-8", "replace")
 
-    def _reached(self) -> None:
+    def _reached(self, depth: Depth) -> None:
         tls = None if self._stream is None or self._stream.tls is None else self._stream.tls.version()
         if self._stream is not None:
-            self._stream.send(b"X\0\0\0\x04")
-        self._finish({"reached": True, "tls": tls, "server_version": self._parameters.get("server_version")})
+            self._stream.send(_TERMINATE)
+        self._finish(
+            {
+                "reached": True,
+                "tls": tls,
+                "server_version": self._parameters.get("server_version"),
+                "trace": "yes" if depth.trace else f"no: {depth.why}",
+                "log": "clean" if depth.quiet or not depth.trace else "gets every tree",
+                "pooler": depth.pooler,
+                "hint": _advice(depth),
+            }
+        )
 
     def _failed(self, error: str, hint: str | None) -> None:
         self._finish({"reached": False, "error": error, "hint": hint})
@@ -132,8 +172,22 @@ class Check:
                 "sslmode": upstream.sslmode,
                 "tls": None,
                 "server_version": None,
+                "trace": None,
+                "log": None,
+                "pooler": None,
                 "error": None,
                 "hint": None,
                 **found,
             }
         )
+
+
+def _advice(depth: Depth) -> str | None:
+    """What would mend it."""
+    if not depth.trace and depth.pooler:
+        return "rules need the server's notices, and a pooler stands in between: let the agent connect to PostgreSQL"
+    if not depth.trace:
+        return "rules need debug_print_rewritten and client_min_messages; without them all is UNKNOWN to them"
+    if depth.grant:
+        return f"each statement's tree goes into the server's log; as a superuser: {depth.grant}"
+    return None
