@@ -2,7 +2,7 @@
 
 `cheap` is what every such value contains: all of them together are looked for first, in whole buffers, so they match
 little in ordinary text and look at nothing around. `pattern` finds candidates, and `check` says where one ends that is
-such a value indeed (-1: it isn't). Patterns are over bytes, as Latin-1. RE2 has no look-around, so checks do that.
+such a value indeed (-1: it isn't). RE2 has no look-around, so checks do that.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ Check = Callable[[bytes, int, int], int]
 
 _WORD: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _DIGITS: Final = frozenset(b"0123456789")
+_HEXADECIMAL: Final = frozenset(b"0123456789ABCDEFabcdef:")
 # What follows an @ in names of files and units, and isn't a domain.
 _NO_DOMAINS: Final = frozenset(
     "css gif html jpeg jpg js json lock map md mjs mount path png py scope service sh slice socket svg target timer"
@@ -26,13 +27,17 @@ _NO_DOMAINS: Final = frozenset(
 
 
 class Kind:
-    """A kind of value. `bounded`: a candidate is short, and when it isn't one, another may begin within it."""
+    """A kind of value. `bounded`: a candidate is short, and when it isn't one, another may begin within it.
+    `latin`: the pattern is over bytes, else over UTF-8."""
 
-    def __init__(self, cheap: tuple[str, ...], pattern: str, check: Check, bounded: bool = False) -> None:
+    def __init__(
+        self, cheap: tuple[str, ...], pattern: str, check: Check, bounded: bool = False, latin: bool = True
+    ) -> None:
         self.cheap: Final = cheap
         self.pattern: Final = pattern
         self.check: Final = check
         self.bounded: Final = bounded
+        self.latin: Final = latin
 
 
 def apart(text: bytes, start: int, end: int, joints: bytes = b"") -> bool:
@@ -124,11 +129,13 @@ def _ip6(text: bytes, start: int, end: int) -> int:
     if end - start > 2 and text[end - 1] == 0x3A and text[end - 2] != 0x3A:
         end -= 1  # a colon that belongs to the sentence
     found = text[start:end]
-    if not apart(text, start, end) or (start > 0 and text[start - 1] == 0x3A) or text[end : end + 1] == b":":
+    goes_on = start > 1 and text[start - 1] == 0x3A and text[start - 2] in _HEXADECIMAL
+    if not apart(text, start, end) or goes_on or text[end : end + 1] == b":":
         return -1
     # a::b and 1::2 are code; what addresses begin with is longer.
     short = b"::" in found and found.index(b":") < 3 and found != b"::1" and not found.lower().startswith(b"::ffff:")
-    if short or not any(byte in _DIGITS for byte in found):
+    hardware = len(found) == 23 and all(len(group) == 2 for group in found.split(b":"))  # EUI-64
+    if short or hardware or not any(byte in _DIGITS for byte in found):
         return -1
     try:
         ipaddress.IPv6Address(found.decode("ascii"))
@@ -152,8 +159,9 @@ _KEY_LINE: Final = r"(?i:aws_?secret_?(?:access_?)?key|aws_?session_?token)['\"]
 KINDS: Final[dict[str, Kind]] = {
     "email": Kind(
         (r"@[A-Za-z0-9\x80-\xff-]+\.[A-Za-z\x80-\xff]",),
-        r"[A-Za-z0-9._%+'\x80-\xff-]+@(?:[A-Za-z0-9\x80-\xff-]+\.)+[A-Za-z\x80-\xff][A-Za-z0-9\x80-\xff-]+",
+        r"[\pL\pN_%+][\pL\pN._%+'-]*@(?:[\pL\pN-]+\.)+\pL[\pL\pN-]+",
         _email,
+        latin=False,
     ),
     "credit_card": Kind(
         (r"[0-9]{13}", r"[0-9]{4}[ .-][0-9]{4,6}[ .-][0-9]{4}"),
@@ -178,7 +186,7 @@ KINDS: Final[dict[str, Kind]] = {
         r"|(?:1[ .-])?\([2-9][0-9]{2}\)[ -]?[2-9][0-9]{2}[ .-][0-9]{4}"
         r"|(?:1[ .-])?[2-9][0-9]{2}[ .-][2-9][0-9]{2}[ .-][0-9]{4}"
         r"|0[1-9](?:[ .-][0-9]{2}){4}"
-        r"|\(?0[1-9][0-9]{1,4}(?:\)[ -]?|[ /-])[0-9]{2,8}(?:[ -][0-9]{2,8}){0,3}"
+        r"|(?:\(0[1-9][0-9]{1,4}\)[ -]?|0[1-9][0-9]{1,4}[ /-])[0-9]{2,8}(?:[ -][0-9]{2,8}){0,3}"
         r"|00[1-9][0-9]{0,2}[ -](?:[ -]?[0-9]){6,12}",
         check_phone,
         True,

@@ -84,7 +84,7 @@ class Detector:
         cheap: list[str] = []
         for name in dict.fromkeys(names):
             kind = KINDS[name] if name in KINDS else NATIONAL[name]
-            self._searches.append(_Search(name, kind, compiled(kind.pattern, True)))
+            self._searches.append(_Search(name, kind, compiled(kind.pattern, kind.latin)))
             cheap.extend(kind.cheap)
         own = Kind((), "", anything)
         for pattern in dict.fromkeys(patterns):

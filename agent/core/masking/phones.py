@@ -33,11 +33,13 @@ def check_phone(text: bytes, start: int, end: int) -> int:
     found = text[start:end]
     digits = "".join([chr(byte) for byte in found if 48 <= byte <= 57])
     separators = {byte for byte in found if not 48 <= byte <= 57}
-    if found[:1] == b"+" or digits[:2] == "00":
-        number = digits if found[:1] == b"+" else digits[2:]
-        return end if _international(number) else -1
+    if found[:1] == b"+":
+        return end if _international(digits) else -1
     if digits[0] == "0":
-        return end if _national(found, digits, separators) else -1
+        if start > 1 and text[start - 1] == 0x20 and 48 <= text[start - 2] <= 57:
+            return -1  # digits in groups, of which this isn't the first
+        known = _international(digits[2:]) if digits[1] == "0" else _national(found, digits, separators)
+        return end if known else -1
     # North America: area code and exchange have no 11 behind their first digit, and are apart in one way.
     local = digits[-10:]
     single = 0x28 in separators or len(separators) == 1

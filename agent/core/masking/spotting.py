@@ -13,6 +13,7 @@ from agent.core.masking.canonical import bytea_bytes
 from agent.core.masking.documents import Editor, rewrite_array, rewrite_json
 from agent.core.masking.families import (
     ARRAY,
+    BPCHAR,
     BYTEA,
     ELEMENTS,
     FAMILIES,
@@ -103,13 +104,12 @@ class Spotted(Replacer):
         if self._way == "null":
             return None
         made = self._pieced(value, spans)
-        if self._limit >= 0 and len(made) > self._limit:
-            # What doesn't fit may be blanks of a char(n), or more bytes than characters.
-            made = made.rstrip(b" ")
-            if len(made.decode("utf-8", "replace")) > self._limit:
-                return self._whole.replace(value)
-            made = made.ljust(min(self._limit, len(value)))
-        return made
+        if self._limit < 0:
+            return made
+        text = made.decode("utf-8", "replace")
+        if self._type_oid == BPCHAR:
+            text = text.rstrip(" ").ljust(self._limit)
+        return text.encode() if len(text) <= self._limit else self._whole.replace(value)
 
     def edited(self, text: str) -> str:
         """A string of a document, with what is found in it replaced; the same object if that is nothing."""

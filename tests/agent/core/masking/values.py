@@ -22,7 +22,7 @@ def _numeric(text: str) -> tuple[int, bytes, bytes]:
     return 1700, text.encode(), numeric_binary(text)
 
 
-def _array(elements: list[str | None]) -> bytes:
+def array(elements: list[str | None]) -> bytes:
     """text[] in binary."""
     head = struct.pack("!iii", 1 if elements else 0, int(None in elements), 25)
     head += struct.pack("!ii", len(elements), 1) if elements else b""
@@ -60,7 +60,7 @@ ANY = st.one_of(
     TEXTS.map(lambda text: packed(1043, text.encode())),
     _JSON.map(lambda text: packed(114, text.encode())),
     _JSON.map(lambda text: packed(3802, b"\x01" + text.encode())),
-    st.lists(st.one_of(st.none(), TEXTS), max_size=4).map(lambda each: packed(1009, _array(each))),
+    st.lists(st.one_of(st.none(), TEXTS), max_size=4).map(lambda each: packed(1009, array(each))),
     st.sampled_from([packed(3904, b"\x01"), packed(3904, struct.pack("!BiIiI", 2, 4, 3, 4, 9))]),
 )
 """(OID, text, binary) of any value."""
