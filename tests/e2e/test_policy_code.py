@@ -38,9 +38,10 @@ CREATE FUNCTION fails(x int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN x /
 CREATE PROCEDURE batch(x int) LANGUAGE plpgsql AS
     $$ BEGIN INSERT INTO ledger VALUES (x); COMMIT; INSERT INTO ledger VALUES (x + 1); END $$;
 CREATE PROCEDURE plain(x int) LANGUAGE plpgsql AS $$ BEGIN INSERT INTO ledger VALUES (x); END $$;
+CREATE FUNCTION ends() RETURNS int LANGUAGE plpgsql AS $$ BEGIN COMMIT; RETURN 1; END $$;
 GRANT ALL ON ALL TABLES IN SCHEMA public TO public;
 """
-GONE = "DROP FUNCTION kill, note, forbidden, fails; DROP PROCEDURE batch, plain"
+GONE = "DROP FUNCTION kill, note, forbidden, fails, ends; DROP PROCEDURE batch, plain"
 BATCH = "DO $$ BEGIN INSERT INTO ledger VALUES (1); COMMIT; INSERT INTO ledger VALUES (2); ROLLBACK; END $$"
 KILL = "DO $$ BEGIN DELETE FROM people WHERE id = -1; END $$"
 Rows = Callable[[], list[int]]
@@ -168,6 +169,8 @@ def test_code_that_commits(agent: AgentProcess, staff: Endpoint, ledger: Rows, s
         assert refusals(run(wire, f"DO $$ BEGIN {caught}; END $$")) == []
         said = run(wire, "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '2D000'; END $$")
         assert refusals(said) == ["2D000"]
+        wire.send(steps("SELECT ends()") + SYNC if extended else query("SELECT ends()"))
+        assert refusals(wire.until()) == ["2D000"]  # no function may, with or without the agent
     assert ledger() == [3, 4]
     agent.token("boss", "owners")
     with connect(agent.endpoint("app", "boss")) as wire:

@@ -142,8 +142,8 @@ class Inquiry(Watch):
         """Where columns are masked, what an error quotes of a row is left out. Code that may not commit because its
         transaction is the agent's is told so."""
         task = self._task
-        ours = task is not None and len(task.statements) <= 1 and (task.began or self._wrapped)
-        if task is not None and ours and task.watched and commits(body):
+        ours = task is not None and task.watched and (task.began or self._wrapped)
+        if task is not None and ours and commits(body) and task.may_commit(self._quoting):
             rule = self._rulings.guardian
             if task.operation is not None:
                 task.operation.denied = True

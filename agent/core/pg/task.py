@@ -7,7 +7,7 @@ from typing import Final
 from agent.core.pg.exchange import FUNCTION, QUERY, Operation, Request
 from agent.core.pg.rulings import Judged
 from agent.core.sql.judgement import Inside, Judgement
-from agent.core.sql.statements import UTILITY, Statement
+from agent.core.sql.statements import EMPTY, UTILITY, Statement, Unreadable, split
 
 # Stages
 LEARN: Final = 0
@@ -20,6 +20,9 @@ NEXT: Final = 7
 REFUSE: Final = 8
 DEFERRED: Final = 9
 END: Final = 10
+
+COMMITTING: Final = ("DO", "CALL")
+"""What may commit by itself, where no transaction is open."""
 
 
 class Task:
@@ -70,6 +73,16 @@ class Task:
         self.request = None
         self.questions = 0
         self.ending = b""
+
+    def may_commit(self, quoting: bool) -> bool:
+        """Whether, outside of a transaction, the server would let it commit by itself: DO and CALL alone."""
+        statements = self.statements
+        if not statements and self.operation is not None:
+            try:
+                statements = [one for one in split(self.operation.statement, quoting) if one.kind != EMPTY]
+            except Unreadable:
+                return False
+        return len(statements) == 1 and statements[0].tag in COMMITTING
 
     def about(self) -> Statement:
         """The statement, as far as rules may ask for it."""

@@ -26,8 +26,6 @@ _WITHIN_COPY: Final = (
     messages.FLUSH,
     messages.TERMINATE,
 )
-_COMMITTING: Final = ("DO", "CALL")
-"""What may commit by itself, where no transaction is open."""
 _DONE: Final = (b"2", b"C", b"I", b"s", b"V")
 """What ends an answer that is no error."""
 _READY_IDLE: Final = message(messages.READY, b"I")
@@ -50,7 +48,7 @@ class Trial(Inquiry):
 
     def _commits(self, task: Task) -> bool:
         """Whether it may commit by itself."""
-        return not task.statements[1:] and task.about().tag in _COMMITTING and self._replies.status == messages.IDLE
+        return self._replies.status == messages.IDLE and task.may_commit(self._quoting)
 
     def _run_deferred(self, task: Task, sent: list[bytes], now: int) -> bool:
         """Before a commit: what constraints and triggers have put off to it runs now, and is judged."""
