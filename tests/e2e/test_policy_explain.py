@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,6 +177,21 @@ def test_rule_inside_of_a_view(agent: AgentProcess, server: Server) -> None:
     done = agent.hoopctl("policy", "explain", "DELETE FROM told.members", "--resource", "pg/app", "--as", "etl")
     assert done.stderr.splitlines()[-1] == "allow by default"
     assert count(server, "told.users") == 1
+
+
+def test_hint_of_a_denial(agent: AgentProcess) -> None:
+    """What a denial's hint says is a command that works, once the capitals are filled in."""
+    text = "DELETE FROM told.users"
+    with connect(agent.endpoint("app")) as wire:
+        wire.send(query(text))
+        (refused,) = [message.fields for message in wire.until() if message.type == "E"]
+    command, says, _ = refused["H"].partition(" says ")
+    assert says
+    words = [
+        {"STATEMENT": text, "pg/NAME": "pg/app", "GROUP": "staff"}.get(word, word) for word in shlex.split(command)
+    ]
+    assert words[0] == "hoopctl"
+    assert "deny by keep-users for DELETE told.users: Users stay.\n" in agent.hoopctl(*words[1:]).stderr
 
 
 def test_code_is_opaque(agent: AgentProcess, server: Server) -> None:
