@@ -123,7 +123,7 @@ class Guard(Procedure):
 
     def _message(self, data: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
         tag = data[0]
-        if self.tracing and not self._open and len(self._exchange) == 0 and self._replies.status == messages.IDLE:
+        if self.tracing and not self._open and self._exchange.head() is None and self._replies.status == messages.IDLE:
             self.tracing = False  # what was set for a transaction went with it
         if tag == messages.SYNC and self._wrapped:
             self._task = Task(SYNC, data, [], ())

@@ -12,7 +12,7 @@ from agent.core.pg import messages
 from agent.core.pg.errors import fields
 from agent.core.pg.exchange import PARSE, QUERY, Exchange, Request
 from agent.core.pg.ledger import Ledger, Ruling
-from agent.core.pg.messages import HEAD, Inbox, message, string_end
+from agent.core.pg.messages import HEAD, Inbox, message
 from agent.core.pg.refusals import commits, failing, refused_commit
 from agent.core.pg.replies import Replies, Watch
 from agent.core.pg.requests import Requests
@@ -224,7 +224,7 @@ class Inquiry(Watch):
 
     def _drained(self, sent: list[bytes]) -> bool:
         """Whether everything that was asked is answered: only then is known where the session stands."""
-        if len(self._exchange) == 0:
+        if self._exchange.head() is None:  # not len: a CopyDone that ended no COPY is never answered
             return True
         if self._open and not self._flushed:
             self._flushed = True
@@ -317,17 +317,6 @@ class Inquiry(Watch):
         if lasting:
             return self._say(talk, talk.ask(TRACE_OFF).end(self._open), sent)
         return self._say(talk, talk.sync().query("ROLLBACK").alone(), sent)
-
-    def _ask_whole(self, task: Task, sent: list[bytes]) -> bool:
-        """Whether the server can read a message of several statements: a mistake in any of them has none of them run.
-        What it answers is an error either way."""
-        task.scanned = True
-        talk = Talk(self._exchange)
-        talk.scans = True
-        raw = task.data[HEAD : string_end(task.data, HEAD)]
-        if self._replies.status == messages.IDLE or self._replies.status == messages.FAILED:
-            return self._say(talk, talk.parse(raw, []).end(False), sent)
-        return self._say(talk, talk.save().parse(raw, []).sync().query(BACK).alone(), sent)
 
     def _ask_facts(self, wanted: Wanted, sent: list[bytes]) -> bool:
         self._missing = self._facts.missing(wanted) or wanted

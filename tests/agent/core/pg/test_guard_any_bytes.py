@@ -141,6 +141,9 @@ def test_splits_make_no_difference(data: bytes, places: list[int]) -> None:
 
 
 @given(WHOLE, SPLITS, st.sets(st.integers(0, 60), max_size=4))
+@example(COPY + query("select 1"), [], {0})
+@example(msg("c") + query("select 1"), [], set())
+@example(msg("f", b"no\0") + query("do 'note'"), [], set())
 def test_a_session_survives_what_is_cancelled(data: bytes, places: list[int], moments: set[int]) -> None:
     """Whenever the server cancels what it does, a question of the agent's or a statement, nothing forbidden is done,
     and client and server are in step afterwards."""
