@@ -8,7 +8,7 @@ import pytest
 
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Output, Wanted
-from agent.core.sql.judgement import Judgement, TreeWanted
+from agent.core.sql.judgement import Inside, Judgement, TreeWanted
 from agent.core.sql.nodes import read
 from agent.core.sql.outputs import Given, of_table, of_trees
 from agent.core.sql.statements import split
@@ -186,3 +186,55 @@ def test_table(shown: Shown) -> None:
         while isinstance(found := of_table(oid, names, shown.facts), Wanted):
             shown.ask(found)
         assert found is None
+
+
+def test_old_and_new(shown: Shown) -> None:
+    """What RETURNING shows of a row as it was isn't made of what was written to it."""
+    if shown.connection.info.server_version < 180000:
+        pytest.skip("this server can't return the row as it was")
+    statement = "update a.o set x = (select m from a.t limit 1) returning old.x, new.x, old, new.x || old.x, t"
+    outputs = given(shown, shown.tree(statement)).outputs
+    assert outputs is not None
+    found = [{one.column for one in output.sources} & {"a.t.m", "a.o.x"} for output in outputs]
+    assert found == [{"a.o.x"}, {"a.o.x", "a.t.m"}, {"a.o.x"}, {"a.o.x", "a.t.m"}, set()]
+    merged = (
+        "merge into a.o using a.t on t.id = o.id when matched then update set x = t.m"
+        " when not matched then insert (id, x) values (t.id, t.n) returning merge_action(), o.x, old.x, t.k"
+    )
+    outputs = given(shown, shown.tree(merged)).outputs
+    assert outputs is not None
+    assert [told(one) for one in outputs] == ["", "=a.e.x =a.o.x =a.t.m =a.t.n", "=a.e.x =a.o.x", "=a.t.k"]
+
+
+def test_virtual(shown: Shown) -> None:
+    """A generated column that isn't stored is made of others, too."""
+    if shown.connection.info.server_version < 180000:
+        pytest.skip("this server has no such columns")
+    shown.run("create table a.virtual (id int, m text, up text generated always as (upper(m)) virtual)")
+    try:
+        outputs = given(shown, shown.tree("select up, id from a.virtual")).outputs
+        assert outputs is not None
+        assert [told(one) for one in outputs] == ["a.virtual.m =a.virtual.up", "=a.virtual.id"]
+    finally:
+        shown.run("drop table a.virtual")
+        shown.facts.forget()
+
+
+def test_inside(shown: Shown) -> None:
+    """What code writes is told by the trees that it prints; of a table that it makes, which queries it may be of."""
+    inside = Inside(shown.facts)
+    shown.printed_with_context.clear()
+    shown.run(
+        "do $$ begin create temp table inner_made as select upper(m) as u from a.t;"
+        " update a.o set x = (select n from a.t limit 1); end $$"
+    )
+    for tree, context in shown.printed_with_context:
+        inside.shown(tree, context)
+    while not isinstance(found := inside.step(), Found):
+        if isinstance(found, TreeWanted):
+            inside.tree(shown.trees(found.statement))
+        else:
+            shown.ask(found)
+    moves = {move.column: {one.column for one in move.sources} for move in found.moves}
+    assert moves["a.o.x"] == {"a.t.n"}
+    assert "a.t.m" in moves["pg_temp.inner_made.*"]

@@ -28,12 +28,14 @@ class Shown:
         self.facts = Facts()
         self.rounds = 0
         self._printed: list[str] = []
+        self.printed_with_context: list[tuple[str, str]] = []
         self.connection.add_notice_handler(self._notice)
         self.run(SHOWING)
 
     def _notice(self, diagnostic: Diagnostic) -> None:
         if diagnostic.source_function == "elog_node_display":
             self._printed.append(diagnostic.message_detail or "")
+            self.printed_with_context.append((diagnostic.message_detail or "", diagnostic.context or ""))
 
     def run(self, statement: str) -> None:
         self.connection.execute(statement.encode(), prepare=False)

@@ -35,9 +35,9 @@ class Move(Struct, frozen=True):
     """A column that a statement writes values to which come from columns, code or parameters."""
 
     column: str
-    """`schema.table.column`; of a value that is given to a routine which does more than compute, where that puts it:
-    `pg_catalog.pg_settings.setting` (SHOW, too), `pg_catalog.pg_largeobject.data`,
-    `pg_catalog.pg_sequences.last_value`, else `schema.routine()`."""
+    """`schema.table.column`, `schema.table.*` where it may be any of them. Of a value that is given to a routine which
+    does more than compute, where that puts it: `pg_catalog.pg_settings.setting` (SHOW shows it, too),
+    `pg_catalog.pg_largeobject.data`, `pg_catalog.pg_sequences.last_value`, else `schema.routine()`."""
     names: tuple[str, ...] = ()
     """What else the column is called: by its table's parents and children."""
     sources: tuple[Source, ...] = ()

@@ -28,8 +28,14 @@ _UNKNOWN: Final = frozenset(
         "pg_stat_get_backend_activity cursor_to_xml"
     ).split()
 )
-_TEXTS: Final = {"pg_stat_get_activity": 6, "pg_prepared_statement": 2, "pg_cursor": 2}
-"""Functions that return the text of statements, other sessions' among them, and in which column."""
+_TEXTS: Final[dict[str, tuple[int, ...]]] = {
+    "pg_stat_get_activity": (6,),
+    "pg_prepared_statement": (2,),
+    "pg_cursor": (2,),
+    "pg_stat_statements": (4, 5),
+}
+"""Functions that return the text of statements, other sessions' among them, and in which columns: of the last, an
+extension's, in one or the other."""
 _COMPUTES: Final = frozenset(
     (
         "uuid_generate_v1 uuid_generate_v1mc uuid_generate_v3 uuid_generate_v4 uuid_generate_v5 uuid_nil uuid_ns_dns "
@@ -77,7 +83,7 @@ def holds(routine: Routine | None) -> int:
 
 def _builtin(routine: Routine) -> int:
     name = routine.name
-    if name in _UNKNOWN:
+    if name in _UNKNOWN or name in _TEXTS:
         return UNKNOWN
     if name == "current_setting":
         return SETTINGS
@@ -87,9 +93,8 @@ def _builtin(routine: Routine) -> int:
     return CASTS if found & JSON else NOTHING
 
 
-def holds_in(routine: Routine | None, number: int) -> bool:
-    """Whether a column of the rows that it returns, the whole row when the number is 0, may hold anything."""
-    if routine is None or routine.oid >= FIRST_USER:
-        return False
-    column = _TEXTS.get(routine.name, -1)
-    return column == number or (number == 0 and column > 0)
+def texts(routine: Routine | None) -> tuple[int, ...]:
+    """The columns that may hold anything, of the rows of a function whose other columns don't; none of any other."""
+    if routine is None or (routine.oid >= FIRST_USER and routine.language != "c"):
+        return ()
+    return _TEXTS.get(routine.name, ())

@@ -298,7 +298,7 @@ class Inside:
             return NOT_KNOWN
         if wanted:
             return wanted_together(*wanted)
-        return together(*known)
+        return results.inside(known)
 
     def _utility(self, text: str | None) -> None:
         if text is None:

@@ -245,12 +245,15 @@ class Lineage(Origins):
             if kind == passage.VALUES and number:
                 self._look(value, scope, way)
                 continue
-            self._look(value, scope, way.computed())
+            texts: tuple[int, ...] = ()
             if isinstance(value, Node) and value.name == "FUNCEXPR":
-                first = passage.first_column(entry, value)
-                within = number - first if number else 0
-                if holders.holds_in(self._sources.routine(value.number("funcid")), within):
-                    self._sources.unknown()
+                texts = holders.texts(self._sources.routine(value.number("funcid")))
+                if number == 0 or number - passage.first_column(entry, value) in texts:
+                    texts = ()
+                elif texts:
+                    self._look(value.within.get("args"), scope, way.computed())
+            if not texts:
+                self._look(value, scope, way.computed())
 
     def _relation(self, entry: Node, number: int, scope: Scope, way: Way) -> None:
         """A column of a table, or of a view that the tree doesn't expand."""

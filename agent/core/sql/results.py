@@ -8,7 +8,7 @@ import msgspec
 
 from agent.core.sql import utility
 from agent.core.sql.facts import Facts
-from agent.core.sql.found import Found, Move, Output, Source, Wanted
+from agent.core.sql.found import Found, Move, Output, Source, Wanted, together
 from agent.core.sql.grammar import Ungrammatical
 from agent.core.sql.holders import SETTING_COLUMN
 from agent.core.sql.outputs import of_table, renamed
@@ -41,6 +41,21 @@ def added(whole: Found, statement: Statement, parts: list[Found], facts: Facts) 
     if isinstance(outputs, Wanted):
         return outputs
     return msgspec.structs.replace(whole, outputs=outputs, moves=tuple(moves), cursor=cursor)
+
+
+def inside(parts: list[Found]) -> Found:
+    """All that ran inside a statement. Which of the queries a table was made of there isn't told: of any of them."""
+    whole = together(*parts)
+    made = [one.object for one in whole.operations if one.verb in _MAKES]
+    outputs = [output for one in parts for output in one.outputs or ()] if made else []
+    columns = {source.column: Source(source.column, source.path) for output in outputs for source in output.sources}
+    sources = tuple([columns[column] for column in sorted(columns)])
+    opaque = any(output.opaque for output in outputs)
+    parameters = any(output.parameters for output in outputs)
+    if not sources and not opaque and not parameters:
+        return whole
+    moves = tuple([Move(f"{relation}.*", (), sources, opaque, parameters) for relation in made])
+    return msgspec.structs.replace(whole, moves=(*whole.moves, *moves))
 
 
 def _runs(statement: Statement, parts: list[Found]) -> tuple[Output, ...] | None:

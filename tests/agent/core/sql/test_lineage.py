@@ -131,6 +131,7 @@ def test_text_of_statements() -> None:
     function = f"{{RANGETBLFUNCTION :funcexpr {call(ACTIVITY)} :funccolcount 20}}"
     entry = f"{{RANGETBLENTRY :rtekind 3 :functions ({function}) :funcordinality false}}"
     assert names(select(var(1, 2), var(1, 6), var(1, 0), entries=(entry,))) == [(), ("*",), ("*",)]
+    assert names(select(call(ACTIVITY), f"{{FIELDSELECT :arg {call(ACTIVITY)} :fieldnum 6}}")) == [("*",), ("*",)]
 
 
 def test_parameters() -> None:
