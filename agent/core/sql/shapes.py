@@ -69,34 +69,24 @@ def shape(text: str) -> str | None:
     starts = tokens.starts
     ends = tokens.ends
     keywords = tokens.keywords
-    count = len(kinds)
-    if count == 0:
-        return None
     parts: list[bytes] = []
     strings: list[int] = []  # replaced, by their place
     opened: list[int] = []  # brackets: how many strings were replaced before each
     listed = -1  # depth in which a list of positions is under way
     group = 0  # strings replaced before the bracket that was closed last
     before = 0
-    for at in range(count):
+    for at in range(len(kinds)):
         kind = kinds[at]
         part = data[starts[at] : ends[at]]
         if kind == IDENT or kind == DOT or kind == COMMA:
             pass
-        elif kind == ICONST:
+        elif kind == ICONST or kind == FCONST:
             if listed < 0:
-                part = _INTEGER
-        elif kind == SCONST:
+                part = _INTEGER if kind == ICONST else _number(part)
+        elif kind == SCONST or kind == BCONST or kind == XCONST:
             if not _typed(kinds, keywords, at):
                 strings.append(at)
-                part = b"\1e" if part[0] in b"eE" else b"\1d" if part[0] in b"$" else b"\1s"
-        elif kind == FCONST:
-            if listed < 0:
-                part = _number(part)
-        elif kind == BCONST or kind == XCONST:
-            if not _typed(kinds, keywords, at):
-                strings.append(at)
-                part = b"\1b" if kind == BCONST else b"\1x"
+                part = _string(kind, part)
         elif kind == OPEN or kind == OPEN_SQUARE:
             opened.append(len(strings))
         elif kind == CLOSE or kind == CLOSE_SQUARE:
@@ -116,7 +106,7 @@ def shape(text: str) -> str | None:
             listed = -1
         before = kind
         parts.append(part)
-    return b" ".join(parts).decode()
+    return b" ".join(parts).decode() if parts else None
 
 
 _CONSTANTS: Final = frozenset((SCONST, BCONST, XCONST))
@@ -131,6 +121,13 @@ def _typed(kinds: list[int], keywords: list[int], at: int) -> bool:
         return True
     reserved = keywords[at - 1]
     return 0 < reserved < RESERVED and before not in _NO_TYPES
+
+
+def _string(kind: int, part: bytes) -> bytes:
+    """The class of a string."""
+    if kind == SCONST:
+        return b"\1e" if part[0] in b"eE" else b"\1d" if part[0] in b"$" else b"\1s"
+    return b"\1b" if kind == BCONST else b"\1x"
 
 
 def _number(part: bytes) -> bytes:
