@@ -167,4 +167,3 @@ def test_what_is_allowed_is_answered_as_by_the_server(data: bytes, places: list[
     assert ended is None
     assert told(heard) == told(expected)
     assert conversation.backend.committed == alone.committed
-    assert conversation.backend.status == alone.status
