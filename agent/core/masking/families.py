@@ -208,7 +208,7 @@ NEUTRAL: Final[dict[int, tuple[bytes, bytes]]] = {
     2970: (b"1:1:", _ZERO4 + _ONE8 + _ONE8),
     3220: (b"0/0", _ZERO8),
     3614: (b"", _ZERO4),
-    3615: (b"", _ZERO4),
+    3615: (b"'masked'", _ONE4 + b"\x01\x00\x00masked\x00"),  # the server doesn't take an empty tsquery in binary
     3734: (b"-", _ZERO4),
     3769: (b"-", _ZERO4),
     3802: (b"null", b"\x01null"),
