@@ -183,13 +183,18 @@ def _no_dynamic(tokens: Tokens, at: int) -> bool:
 
 
 def _value(tokens: Tokens, at: int) -> str | None:
-    """A string's value; None when it has escapes that nobody needs."""
+    """A string's value; None when it is written in a way that nobody needs."""
     text = tokens.text(at).decode("utf-8", "replace")
     if text[:1] == "$":
         mark = text.index("$", 1) + 1
         return text[mark:-mark]
-    value = text[text.index("'") + 1 : -1].replace("''", "'")
-    if text[:1] not in "eE":
+    inner = text[text.index("'") + 1 : -1]
+    escapes = text[0] in "eE"
+    bare = inner.replace("\\\\", "").replace("\\'", "") if escapes else inner
+    if "'" in bare.replace("''", ""):
+        return None  # of two parts in two lines
+    value = inner.replace("''", "'")
+    if not escapes:
         return value
     if _ESCAPES.search(value) is not None:
         return None
