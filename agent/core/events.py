@@ -94,6 +94,8 @@ class Admitted(Struct, frozen=True):
     """The policy, if there is one."""
     catalog: Catalog | None = None
     """What the sessions of this resource have to know of one another."""
+    mask_key: bytes = b""
+    """What masked values are hashed and invented with."""
 
 
 class Refused(Struct, frozen=True, gc=False):

@@ -26,6 +26,12 @@ MAX_ROW: Final = 0x3FFFFFFF
 MAX_WHOLE_ROW: Final = 256 * KIB
 """Bytes of a row that is passed on only when it is there as a whole; larger ones pass in slices."""
 
+MAX_MASKED_ROW: Final = 64 * MIB
+"""Bytes of a row, or piece of COPY data, with masked values: it is read whole, and about three times in memory."""
+
+MAX_WITHHELD: Final = 4 * MIB
+"""Bytes of an answer that is kept back until what its statement did is judged; one with more is refused."""
+
 MAX_LOGIN_MESSAGE: Final = 30_000
 """Bytes of one server message before the agent is logged in; libpq's own bound is 30,000 for errors."""
 

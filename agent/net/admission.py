@@ -39,6 +39,8 @@ class Admission:
     def __init__(self, reactor: Reactor, accounts: Accounts, clock: Callable[[], float], note: Note) -> None:
         self.resources: dict[str, PgResource] = {}
         self.rules: Rules | None = None
+        self.mask_key = b""
+        """What masked values are hashed and invented with; stable, so that equal values stay equal."""
         self._catalogs: dict[str, Catalog] = {}
         self._reactor = reactor
         self._accounts = accounts
@@ -159,6 +161,7 @@ class Admission:
             login(resource, password),
             self.rules,
             self._catalogs.setdefault(resource.name, Catalog()),
+            self.mask_key,
         )
         connection.admit(admitted, resource)
 

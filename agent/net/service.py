@@ -48,6 +48,7 @@ from agent.net.stream import Owner, Stream
 from agent.store import configuration as hoop_yaml
 from agent.store.control import open_database, ready_directory
 from agent.store.journal import Journal, JournalFailed
+from agent.store.keys import mask_key
 from agent.store.recovery import closing_records
 from schemas.configuration import Address, Configuration, PgResource, Tls
 from schemas.records import Event
@@ -96,6 +97,7 @@ class Agent:
         path = None if configuration.policy is None else Path(configuration.policy)
         self._policy = PolicyFile(reactor, path, self.note, self._policy_changed)
         self.admission.rules = self._policy.rules
+        self.admission.mask_key = mask_key(self._state)
         self._tls_files, self.ca = self._certificate()
         self._tls: SSLContext = tls.for_clients(self._tls_files)
         self.sealing = Sealing(reactor, lambda: self.commit, configuration.audit)

@@ -36,6 +36,7 @@ from agent.core.pg.messages import (
     READY,
     ROW_DESCRIPTION,
 )
+from agent.core.pg.veil import Veil
 
 # Kinds of requests
 QUERY: Final = 1
@@ -104,6 +105,8 @@ class Prepared:
         self.reads = reads
         self.raw: bytes | None = None
         """The statement as the client sent it, for whom it is decided by."""
+        self.row = b""
+        """The body of the RowDescription that the client has had it described with."""
         self.declared = types
         """The types that the client named; `types` are those that the server found."""
 
@@ -133,6 +136,10 @@ class Operation:
         self.error_message: str | None = None
         self.watched = False
         """It runs code: what that does is judged before it counts."""
+        self.veil: Veil | None = None
+        """What its rows are masked by."""
+        self.secret = False
+        """Values of masked columns may be in its errors."""
         self.denied = False
         self.known: tuple[str, ...] = ()
         """What was found that it would do, before it ran."""
@@ -193,6 +200,8 @@ class Request:
         """The ReadyForQuery that ends it is not the client's: more of its message is to come."""
         self.held = False
         """What ends its answer waits until the guard has judged what it did."""
+        self.withheld = False
+        """All of its answer waits for that."""
 
 
 class Exchange:

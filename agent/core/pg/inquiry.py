@@ -9,12 +9,13 @@ from mypy_extensions import i64
 
 from agent.core.commands import Command
 from agent.core.pg import messages
+from agent.core.pg.cursors import Cursors
 from agent.core.pg.errors import fields
-from agent.core.pg.exchange import PARSE, QUERY, Exchange, Request
+from agent.core.pg.exchange import PARSE, QUERY, Exchange, Operation, Request
 from agent.core.pg.ledger import Ledger, Ruling
 from agent.core.pg.messages import HEAD, Inbox, message
-from agent.core.pg.refusals import commits, failing, refused_commit
-from agent.core.pg.replies import Replies, Watch
+from agent.core.pg.refusals import commits, failing, masked_error, refused_commit
+from agent.core.pg.replies import Replies
 from agent.core.pg.requests import Requests
 from agent.core.pg.rulings import LIFETIME, NEVER_ASKED, Judged, Row, Rulings
 from agent.core.pg.talk import (
@@ -30,6 +31,7 @@ from agent.core.pg.talk import (
     padding,
 )
 from agent.core.pg.task import INSIDE, Task
+from agent.core.pg.watch import Watch
 from agent.core.policy.masks import Masked
 from agent.core.policy.rulebook import Rulebook
 from agent.core.sql.catalog import Catalog
@@ -98,6 +100,7 @@ class Inquiry(Watch):
         self._missing: Wanted | None = None
         self._shown: list[str] = []
         self._task: Task | None = None
+        self._cursors = Cursors()
 
     def take(self, rulebook: Rulebook, masked: Masked) -> None:
         """Another policy, from the next decision on."""
@@ -138,9 +141,9 @@ class Inquiry(Watch):
         severity = found.get("V", "NOTICE").lower()
         return severity != "info" and _LEVELS.get(severity, 7) < _LEVELS.get(level or "notice", 7)
 
-    def error(self, body: bytes) -> bytes | None:
-        """Where columns are masked, what an error quotes of a row is left out. Code that may not commit because its
-        transaction is the agent's is told so."""
+    def error(self, body: bytes, operation: Operation | None) -> bytes | None:
+        """Where columns are masked, what an error quotes of a row is left out, and all of its text where the statement
+        reads such a column. Code that may not commit because its transaction is the agent's is told so."""
         task = self._task
         ours = task is not None and task.watched and (task.began or self._wrapped)
         if task is not None and ours and commits(body) and task.may_commit(self._quoting):
@@ -149,10 +152,23 @@ class Inquiry(Watch):
                 task.operation.denied = True
                 task.operation.denied_by = rule or "default"
             return refused_commit(rule)
-        if self._rulings.masked.empty or b"\0D" not in body:
+        if self._rulings.masked.empty:
+            return None
+        if operation is not None and (operation.secret or self._may_tell(operation)):
+            return masked_error(body)
+        if b"\0D" not in body:
             return None
         kept = [field for field in body.split(b"\0") if field and field[:1] != b"D"]
         return message(messages.ERROR, b"".join([field + b"\0" for field in kept]) + b"\0")
+
+    def _may_tell(self, operation: Operation) -> bool:
+        """Whether code that this operation runs may have read a masked column by now."""
+        task = self._task
+        if task is None or task.operation is not operation or task.inside is None:
+            return operation.watched
+        found = task.inside.step()
+        masked = self._rulings.masked
+        return not isinstance(found, Found) or masked.any_of(found.shown) or masked.any_of(found.compared)
 
     def heard(self, request: Request, tag: int, body: bytes) -> None:
         if self._talk is not None:
@@ -163,7 +179,9 @@ class Inquiry(Watch):
             self._talk.passed_over()
 
     def executed(self, request: Request, ending: bytes) -> None:
+        withheld = self._replies.withheld()
         if self._task is not None:
+            self._task.withheld = withheld
             self._task.ending = ending
             self._task.stage = INSIDE
 
@@ -207,6 +225,7 @@ class Inquiry(Watch):
         elif talk.tree and task.inside is not None:
             task.inside.tree(self._shown)
         elif talk.tree and task.judgement is not None:
+            task.row = talk.row
             task.judgement.tree(self._shown)
 
     def _learn(self, settings: Row) -> None:
@@ -275,8 +294,9 @@ class Inquiry(Watch):
             if task.coded:
                 alone = task.kind == QUERY and not self._open and self._replies.status == messages.IDLE
                 need = together(need, Found(opaque=True) if alone else NOT_KNOWN)
-            task.judged = self._rulings.judge(need, task.statement, now)
-            if self._setting != NEVER_ASKED:
+            need = self._cursors.followed(need, task.statement.tag)
+            task.judged = self._rulings.judge(need, task.statement, now, task.row)
+            if self._setting != NEVER_ASKED and not need.cursor:
                 self._rulings.keep(task.statement, task.types, self._setting, task.judged)
             return True
         if isinstance(need, Wanted):
@@ -309,7 +329,7 @@ class Inquiry(Watch):
             talk.query("BEGIN")  # what parsing runs, and a constant may have code run, is undone
         talk.ask(TRACE_ON)
         talk.settings = talk.tree = talk.untraces = True
-        talk.parse(padding(need.before) + need.statement.encode(), list(types))
+        talk.parse(padding(need.before) + need.statement.encode(), list(types), not self._rulings.masked.empty)
         self.tracing = True
         self._shown = []
         if saves:

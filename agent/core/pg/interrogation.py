@@ -83,9 +83,7 @@ class Interrogation:
 
     def begin(self) -> bytes:
         """What to say first."""
-        talk = Talk(self._exchange)
-        if self._search_path is not None:
-            talk.ask(f"SELECT pg_catalog.set_config('search_path', {literal(self._search_path)}, false)")
+        talk = self._within_path(Talk(self._exchange))
         talk.ask(SETTINGS)
         talk.settings = True
         return self._say(talk, talk.end(False))
@@ -157,6 +155,12 @@ class Interrogation:
         except IndexError as short:
             raise ProtocolError(f"message of type {tag:#04x} is cut short (got {len(body)} bytes)") from short
 
+    def _within_path(self, talk: Talk) -> Talk:
+        """Puts the search path in force for a transaction: behind a pooler the next one may be another client's."""
+        if self._search_path is not None:
+            talk.ask(f"SELECT pg_catalog.set_config('search_path', {literal(self._search_path)}, true)")
+        return talk
+
     def _say(self, talk: Talk, data: bytes) -> bytes:
         self._talk = talk
         return data
@@ -179,7 +183,7 @@ class Interrogation:
             return self._divide(talk)
         elif missing is not None:
             try:
-                self._facts.learn(talk.rows, missing)
+                self._facts.learn(talk.rows if self._search_path is None else talk.rows[1:], missing)
             except ValueError:
                 pass  # it stays missing, and what rests on it isn't known
         return self._go_on()
@@ -218,7 +222,7 @@ class Interrogation:
                 self._conclude(statement, NOT_KNOWN, (_TOO_MANY,))
             elif isinstance(need, Wanted):
                 self._missing = self._facts.missing(need) or need
-                talk = Talk(self._exchange).ask(self._facts.question(self._missing))
+                talk = self._within_path(Talk(self._exchange)).ask(self._facts.question(self._missing))
                 return self._say(talk, talk.end(False))
             else:
                 return self._ask_tree(need)
@@ -227,7 +231,7 @@ class Interrogation:
     def _ask_tree(self, need: TreeWanted) -> bytes:
         self._tree = need
         self._shown = []
-        talk = Talk(self._exchange).query("BEGIN READ ONLY").ask(TRACE_ON)
+        talk = self._within_path(Talk(self._exchange).query("BEGIN READ ONLY")).ask(TRACE_ON)
         talk.settings = talk.tree = True
         talk.parse(padding(need.before) + need.statement.encode(), [])
         return self._say(talk, talk.sync().query("ROLLBACK").alone())

@@ -9,6 +9,7 @@ from mypy_extensions import i64
 
 from agent.core.commands import Append, Command
 from agent.core.pg.exchange import Operation, Rest
+from agent.core.pg.veil import Covers, Veil
 from schemas.identity import Identity
 from schemas.records import OperationEnded, OperationStarted, ResponseChunk, SessionEnded, SessionStarted
 
@@ -23,6 +24,12 @@ class Ruling(Struct, frozen=True):
     message: str | None = None
     operation: str | None = None
     """The one that the rule forbids."""
+    covers: Covers | None = None
+    """Which columns of its rows are masked, if any."""
+    row: bytes = b""
+    """The body of the RowDescription that it was described with."""
+    secret: bool = False
+    """It reads masked columns: what its errors say isn't told."""
 
 
 UNRULED: Final = Ruling()
@@ -33,9 +40,10 @@ class Ledger:
     """Turns what happens in a session into records, in the order in which it happens.
 
     `kept` is how many bytes of an operation's answer are recorded as they are; what is beyond is counted and hashed.
+    `key` is what masked values are hashed with.
     """
 
-    def __init__(self, session_id: str, identity: Identity, resource: str, kept: int) -> None:
+    def __init__(self, session_id: str, identity: Identity, resource: str, kept: int, key: bytes = b"") -> None:
         self.session_id = session_id
         self.identity = identity
         self.resource = resource
@@ -45,6 +53,7 @@ class Ledger:
         self.bytes_in: i64 = 0
         self.bytes_out: i64 = 0
         self._kept: i64 = kept
+        self._key = key
         self.ruling = UNRULED
         """What was decided about the statement that begins next."""
         self._aside = Operation(0, 0, "", None)
@@ -104,6 +113,9 @@ class Ledger:
         operation.known = ruling.operations
         operation.denied = ruling.decision == "deny"
         operation.appended = self.appended
+        operation.secret = ruling.secret
+        if ruling.covers is not None:
+            operation.veil = Veil(ruling.covers, self._key, ruling.row)
         return operation
 
     def received(self, out: list[Command], now: int, operation: Operation | None, content: bytes) -> None:
@@ -130,7 +142,7 @@ class Ledger:
         if operation.ended:
             return
         operation.ended = True
-        rest, copied = operation.rest, operation.copied
+        rest, copied, veil = operation.rest, operation.copied, operation.veil
         if operation.error_code is not None:
             outcome = "denied" if operation.denied else "error"
         finished = operation.finished if operation.finished else now
@@ -147,8 +159,8 @@ class Ledger:
                 max(finished - operation.started, 0),
                 operation.error_code,
                 operation.error_message,
-                (),
-                0,
+                () if veil is None else veil.masked,
+                0 if veil is None else veil.values,
                 0 if rest is None else int(rest.size),
                 None if rest is None else rest.hexdigest(),
                 0 if copied is None else int(copied.size),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from agent.core.limits import MAX_WITHHELD
 from agent.core.pg import messages
 from agent.core.pg.errors import error_response, fields
 from agent.core.pg.ledger import Ruling
@@ -16,6 +17,9 @@ FAIL_PARSE: Final = message(messages.PARSE, b"_hoop_refused\0" + text(FAILS) + b
 """Fails as a message of the extended protocol does: the server passes over what follows, up to a Sync."""
 
 _TERMINATION: Final = "2D000"  # invalid_transaction_termination
+_TELLING: Final = (b"S", b"V", b"C", b"P")
+"""Severity, in two ways; SQLSTATE; the position in what the client sent."""
+_MASKED: Final = "hoopctl: the text of this error is masked, since its statement reads masked columns"
 _SPI: Final = "spi.c"
 """The server's source file that raises it; RAISE can't."""
 
@@ -50,6 +54,21 @@ def refused_commit(rule: str | None) -> bytes:
         "42501",
         f"hoopctl: denied by {_named(rule)}: code that commits or rolls back by itself can't be judged before it does",
         "leave COMMIT and ROLLBACK to the client, or run it in a session that nothing which denies or masks is about",
+    )
+
+
+def masked_error(body: bytes) -> bytes:
+    """An ErrorResponse of a statement that reads masked columns: what kind of error it is and where, and no more."""
+    kept = [field + b"\0" for field in body.split(b"\0") if field[:1] in _TELLING]
+    return message(messages.ERROR, b"".join(kept) + b"M" + text(_MASKED) + b"\0")
+
+
+def too_much() -> bytes:
+    """The error in place of an answer that would have had to be kept back, and is too long for that."""
+    return error_response(
+        "54000",
+        f"hoopctl: the answer is too long to be judged before it is told (expected at most {MAX_WITHHELD} bytes)",
+        "where columns are masked, what code answers is kept back until it is known what it read; ask for fewer rows",
     )
 
 

@@ -256,6 +256,10 @@ class Requests:
             raise ProtocolError("too many portals are open in this session", "53400")
         operation = self._ledger.begin(out, now, prepared.statement, parameters if parameters else None)
         self.started(operation, prepared.reads)
+        if operation.veil is not None:
+            if prepared.row:
+                operation.veil.described(prepared.row)
+            operation.veil.formatted(result_formats(body, named + 1))
         request = Request(BIND, operation)
         request.begins = True
         request.name = portal
@@ -275,6 +279,8 @@ class Requests:
             self.started(operation, False)
         elif operation.ended or operation.finished:
             again = self._ledger.begin(out, now, operation.statement, operation.parameters)
+            again.veil = None if operation.veil is None else operation.veil.again()
+            again.secret = operation.secret
             exchange.portals[portal] = again
             if exchange.made.get(portal) is operation:
                 exchange.made[portal] = again
@@ -360,5 +366,20 @@ def bound(body: bytes, at: i64, types: list[int]) -> tuple[str | None, ...]:
             kind = types[index] if index < len(types) else 0
             values.append(text_of(kind, value) if given == 1 else value.decode("utf-8", "replace"))
         return tuple(values)
+    except IndexError:
+        raise ProtocolError("insufficient data left in message") from None
+
+
+def result_formats(body: bytes, at: i64) -> list[int]:
+    """The formats that a Bind wants its rows in, whose parameters' format codes begin at `at`. `bound` has read the
+    message before."""
+    try:
+        at += 2 + 2 * u16(body, at)
+        count = u16(body, at)
+        at += 2
+        for _ in range(count):
+            length = u32(body, at)
+            at += 4 if length == 0xFFFFFFFF else 4 + length
+        return [int(u16(body, at + 2 + 2 * i64(index))) for index in range(u16(body, at))]
     except IndexError:
         raise ProtocolError("insufficient data left in message") from None

@@ -12,9 +12,11 @@ from agent.core.pg.ledger import Ruling
 from agent.core.pg.refusals import refusal
 from agent.core.policy.masks import Masked
 from agent.core.policy.rulebook import Rulebook
+from agent.core.policy.screening import Barred, beyond, screen
 from agent.core.sql.catalog import Catalog
 from agent.core.sql.found import Found
 from agent.core.sql.statements import QUERY, Statement, shape
+from schemas.operation import Operation as Act
 
 LIFETIME: Final = 1_000_000
 """Microseconds that a decision, and what is known of the catalog, is believed: others may change the catalog."""
@@ -24,26 +26,6 @@ MAX_KEPT: Final = 2_048
 
 LONGEST_KEPT: Final = 65_536
 """Characters of a statement whose decision is kept."""
-
-_OUTSIDE: Final = (
-    "FOREIGN",
-    "COPY FILE",
-    "COPY PROGRAM",
-    "UNKNOWN",
-    "LOAD",
-    "CREATE PUBLICATION",
-    "CREATE SUBSCRIPTION",
-)
-"""Ways of reading a table that go past its columns."""
-
-_FILES: Final = frozenset(
-    f"EXECUTE pg_catalog.{name}"
-    for name in (
-        "pg_read_file pg_read_binary_file pg_stat_file pg_ls_dir lo_import lo_export pg_logical_slot_get_changes"
-        " pg_logical_slot_peek_changes pg_logical_slot_get_binary_changes pg_logical_slot_peek_binary_changes"
-        " pg_create_logical_replication_slot pg_get_wal_record_info"
-    ).split()
-)
 
 NEVER_ASKED: Final = -1
 
@@ -130,7 +112,7 @@ class Rulings:
             if judged is None or now - judged.made >= LIFETIME:
                 return None
         if not self._rulebook.stable:
-            return Judged(judged.found, self.rule(judged.found, statement, now), judged.made)
+            return Judged(judged.found, self.rule(judged.found, statement, now, judged.ruling.row), judged.made)
         return judged
 
     def keep(self, statement: Statement, types: tuple[int, ...], setting: int, judged: Judged) -> None:
@@ -145,12 +127,12 @@ class Rulings:
             if formed is not None:
                 self._shapes[(formed, types, setting)] = judged
 
-    def judge(self, found: Found, statement: Statement, now: int) -> Judged:
-        return Judged(found, self.rule(found, statement, now), now)
+    def judge(self, found: Found, statement: Statement, now: int, row: bytes = b"") -> Judged:
+        """`row` is the body of the statement's RowDescription, if it was described."""
+        return Judged(found, self.rule(found, statement, now, row), now)
 
-    def rule(self, found: Found, statement: Statement, now: int) -> Ruling:
-        """What the policy says. Until there is consent to wait for, what needs it is denied; until masks replace
-        values, what would let out a masked one."""
+    def rule(self, found: Found, statement: Statement, now: int, row: bytes = b"") -> Ruling:
+        """What the policy says, and what masks do. Until there is consent to wait for, what needs it is denied."""
         operations = found.operations
         verdict = self._rulebook.decide(operations, statement.text, None, statement.tag, now)
         message = verdict.message
@@ -165,27 +147,17 @@ class Rulings:
             if reached.effect != "allow":
                 message = f"{reached.message or ''} Code that it runs may do so, which could not be undone.".strip()
                 return Ruling(names, "deny", reached.rule, version, message, str(reached.operation or "") or None)
-        hidden = None if self.masked.empty else self._hidden(found, verdict.rule is not None)
-        if hidden is not None:
-            mask, why = hidden
-            return Ruling(names, "deny", mask, version, why + "; this version can't mask it, so it is refused")
-        return Ruling(names, "allow", verdict.rule, version)
+        if self.masked.empty:
+            return Ruling(names, "allow", verdict.rule, version)
+        screened = screen(self.masked, found, self._allowed(operations, statement, now))
+        if isinstance(screened, Barred):
+            return Ruling(names, "deny", screened.mask, version, f"{screened.why}, so it can't be masked")
+        return Ruling(names, "allow", verdict.rule, version, covers=screened.covers, row=row, secret=screened.secret)
 
-    def _hidden(self, found: Found, named: bool) -> tuple[str, str] | None:
-        """The mask that this would get round, and how. `named`: a rule allows it by name."""
-        masked = self.masked
-        column = masked.hides(found.shown, found.compared)
-        if column is not None:
-            return column[0], f"it reads {column[1]}"
-        for table in found.defines:
-            old = table.partition(" TO ")[0]
-            mask = masked.concerns(old) or masked.concerns(old.rpartition(".")[0])
-            if mask is not None:
-                return mask, f"it reads or alters {old} as a whole"
-        name = masked.first
-        if not named and found.opaque:
-            return name, "it runs code, which may read what is masked"
-        for operation in found.operations:
-            if not named and (operation.verb in _OUTSIDE or str(operation) in _FILES):
-                return name, f"it does {operation}, which may read what is masked"
-        return None
+    def _allowed(self, operations: tuple[Act, ...], statement: Statement, now: int) -> tuple[Act, ...]:
+        """Those of the operations that masks can't follow which a rule allows nevertheless."""
+        found: list[Act] = []
+        for one in operations:
+            if beyond(one) and self._rulebook.decide((one,), statement.text, None, statement.tag, now).rule is not None:
+                found.append(one)
+        return tuple(found)

@@ -183,7 +183,9 @@ class PgSession(Session):
         wish = self._greeting.wish
         if self.state != PROVING or wish is None:
             return
-        ledger = self._ledger = Ledger(event.session_id, event.identity, event.resource, self._terms.kept)
+        ledger = self._ledger = Ledger(
+            event.session_id, event.identity, event.resource, self._terms.kept, event.mask_key
+        )
         ledger.session_started(out, now, self._terms.client_address, wish.client_name)
         self._catalog = self._catalog if event.catalog is None else event.catalog
         self._ruled(event.rules)

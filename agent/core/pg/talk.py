@@ -15,13 +15,14 @@ from __future__ import annotations
 from typing import Final
 
 from agent.core.pg import messages
-from agent.core.pg.exchange import BIND, CLOSE, EXECUTE, PARSE, QUERY, SYNC, Exchange, Request
+from agent.core.pg.exchange import BIND, CLOSE, DESCRIBE, EXECUTE, PARSE, QUERY, SYNC, Exchange, Request
 from agent.core.pg.messages import message, text, u16, u32
 
 _NAME: Final = b"_hoop\0"
 _BIND: Final = message(messages.BIND, _NAME + _NAME + b"\0\0\0\0\0\0")
 _EXECUTE: Final = message(messages.EXECUTE, _NAME + b"\0\0\0\0")
 _CLOSE: Final = message(messages.CLOSE, b"P" + _NAME) + message(messages.CLOSE, b"S" + _NAME)
+_DESCRIBE: Final = message(messages.DESCRIBE, b"S" + _NAME)
 _CLOSE_STATEMENT: Final = message(messages.CLOSE, b"S" + _NAME)
 _SYNC: Final = message(messages.SYNC, b"")
 FLUSH: Final = message(messages.FLUSH, b"")
@@ -86,6 +87,8 @@ class Talk:
         self.error: bytes | None = None
         """The ErrorResponse's body, if the server refused."""
         self.rows: list[Row] = []
+        self.row = b""
+        """The RowDescription of what was parsed, if it was to be described and returns rows."""
         self.settings = False
         """Its first row is what SETTINGS asks."""
         self.tree = False
@@ -124,12 +127,15 @@ class Talk:
         """In a transaction of the client's: what fails from here on is undone by BACK, and the transaction goes on."""
         return self.query("SAVEPOINT _hoop")
 
-    def parse(self, statement: bytes, types: list[int]) -> Talk:
-        """A statement whose tree is wanted."""
+    def parse(self, statement: bytes, types: list[int], described: bool = False) -> Talk:
+        """A statement whose tree is wanted, and with `described` what rows it returns."""
         self._tree = self._push(PARSE)
+        if described:
+            self._push(DESCRIBE)
         self._push(CLOSE)
         oids = len(types).to_bytes(2, "big") + b"".join([kind.to_bytes(4, "big") for kind in types])
-        self._pieces.append(message(messages.PARSE, _NAME + statement + b"\0" + oids) + _CLOSE_STATEMENT)
+        self._pieces.append(message(messages.PARSE, _NAME + statement + b"\0" + oids))
+        self._pieces.append(_DESCRIBE + _CLOSE_STATEMENT if described else _CLOSE_STATEMENT)
         return self
 
     def sync(self) -> Talk:
@@ -158,6 +164,11 @@ class Talk:
         elif tag == messages.ERROR:
             self.error = self.error or body
             if request.kind != QUERY and request.kind != SYNC:
+                self._over()
+        elif request.kind == DESCRIBE:
+            if tag == messages.ROW_DESCRIPTION:
+                self.row = body
+            if tag != messages.PARAMETER_DESCRIPTION:
                 self._over()
         elif tag not in _BEFORE and not (request.kind == QUERY and tag != messages.READY):
             self._over()

@@ -48,6 +48,10 @@ class Task:
         """It runs code: what that does is judged before it counts."""
         self.operation: Operation | None = None
         self.request: Request | None = None
+        self.row = b""
+        """The body of the RowDescription of the statement, as the server described it when it was asked."""
+        self.withheld: bytes | None = b""
+        """What comes before the end of its answer, where that was kept back, too; None if it is too much."""
         self.ending = b""
         """The end of its answer, which the client hasn't got yet."""
         self.failed = False
@@ -72,6 +76,8 @@ class Task:
         self.inside = None
         self.request = None
         self.questions = 0
+        self.row = b""
+        self.withheld = b""
         self.ending = b""
 
     def may_commit(self, quoting: bool) -> bool:

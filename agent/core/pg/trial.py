@@ -9,7 +9,7 @@ from agent.core.pg import messages
 from agent.core.pg.exchange import BIND, QUERY, SYNC, Request
 from agent.core.pg.inquiry import Inquiry
 from agent.core.pg.messages import HEAD, message, string_end, text
-from agent.core.pg.refusals import FAIL_PARSE, FAIL_QUERY, refusal
+from agent.core.pg.refusals import FAIL_PARSE, FAIL_QUERY, refusal, too_much
 from agent.core.pg.talk import BACK, FLUSH, MOST_QUESTIONS, TRACE_CHECK, TRACE_OFF, TRACE_ON, Talk, padding
 from agent.core.pg.task import DECIDE, NEXT, RUN, RUNNING, Task
 from agent.core.sql.found import Found, Wanted
@@ -99,6 +99,8 @@ class Trial(Inquiry):
         if task.watched:
             talk = Talk(self._exchange).ask("DISCARD PLANS").ask(TRACE_ON)
             self.tracing = True
+            if not task.alone:
+                self._open = self._flushed = True  # what is set holds up to the client's Sync: none may come before
             return self._say(talk, talk.end(self._open), sent)
         return True
 
@@ -135,6 +137,7 @@ class Trial(Inquiry):
         task.stage = RUNNING
         if request is not None:
             request.held = True
+            request.withheld = task.watched and not self._rulings.masked.empty
         task.request = request
         task.checked = False
         return False
@@ -190,6 +193,8 @@ class Trial(Inquiry):
             return True
         if task.fault is not None:
             return self._undo(task, task.fault, sent)
+        if task.withheld is None:
+            return self._undo(task, too_much(), sent)
         if not task.checked:
             task.checked = True
             if task.began or (self._open and self._replies.status == messages.IDLE):
@@ -273,7 +278,7 @@ class Trial(Inquiry):
                 task.ending = task.ending[:-6] + _READY_IDLE
         if request is not None:
             request.quiet_ready = task.kind == QUERY and not last
-            self._replies.resume(request, task.ending)
+            self._replies.resume(request, task.ending if task.failed else (task.withheld or b"") + task.ending)
             self.resumed = True
         if last:
             self._task = None

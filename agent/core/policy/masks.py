@@ -1,20 +1,28 @@
-"""Which masks a session is subject to, and which columns they hide from it.
-
-As long as values aren't replaced on their way to the client, what would let something out of a hidden column has to be
-refused as a whole. `agent.core.sql.columns` says of which columns a statement does.
-"""
+"""Which masks a session is subject to, and which columns they hide from it. agent.core.policy.screening says what that
+means for a statement."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from msgspec import Struct
+
 from agent.core.policy.conditions import Condition, session_values
 from agent.core.policy.globs import Globs, can_begin
+from agent.core.sql.found import Output
 from schemas.identity import Identity
 from schemas.policy import Mask, Policy
 
 _ANY: Final = "*"
 """Among a statement's columns: perhaps any at all."""
+
+
+class Cover(Struct, frozen=True):
+    """How a column of a statement's rows is masked: by which mask, in which way, and for the sake of which columns."""
+
+    mask: str
+    way: str
+    columns: tuple[str, ...]
 
 
 class Masks:
@@ -67,6 +75,10 @@ class Masked:
         chosen, joined, grouped and sorted by those in `compared` unless the mask denies its columns in predicates."""
         return self._first(columns, False) or self._first(compared, True)
 
+    def any_of(self, columns: tuple[str, ...]) -> bool:
+        """Whether any of the columns is hidden."""
+        return self._first(columns, False) is not None
+
     def _first(self, columns: tuple[str, ...], compared: bool) -> tuple[str, str] | None:
         for column in columns:
             for one in self._masks:
@@ -76,6 +88,26 @@ class Masked:
                 if column == _ANY or globs.matches(column):
                     return one.mask.name, column
         return None
+
+    def cover(self, output: Output) -> Cover | None:
+        """How a column of a statement's rows is masked; None if nothing hidden is in it. What is made of hidden values
+        tells of them whatever it is replaced by, if that depends on it: so it is redacted."""
+        for one in self._masks:
+            columns: list[str] = []
+            plain = True
+            for source in output.sources:
+                if self._one_hides(one, source.column):
+                    columns.append(source.column)
+                    plain = plain and source.plain
+            if columns:
+                way = one.mask.replacement
+                if way != "null" and not plain:
+                    way = "redact"
+                return Cover(one.mask.name, way, tuple(columns))
+        return None
+
+    def _one_hides(self, one: _Compiled, column: str) -> bool:
+        return one.columns is not None and (column == _ANY or one.columns.matches(column))
 
     def concerns(self, table: str) -> str | None:
         """The name of the first mask that may hide a column of this table, `schema.table`."""
