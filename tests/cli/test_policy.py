@@ -306,6 +306,7 @@ def test_backtest(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rows[0]["first"] < rows[0]["last"]
     assert "7 statements since" in err
     assert "4 decided otherwise" in err
+    assert "1 unclear: whether an UPDATE or DELETE had a WHERE isn't recorded" in err
     assert "1 recorded without their operations" in err
 
 

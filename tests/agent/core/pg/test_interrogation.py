@@ -111,11 +111,22 @@ def test_search_path() -> None:
     """A search path is put in force first, whatever is in it; what the server says against it is the answer."""
     machine = Interrogation("SELECT 1", "a'b\\c")
     sent = machine.begin()
-    assert said(sent).startswith("SELECT pg_catalog.set_config('search_path', E'a''b\\\\c', false) | SELECT ")
+    assert said(sent).startswith("SELECT pg_catalog.set_config('search_path', E'a''b\\\\c', true) | SELECT ")
     assert machine.received(error("22023", "invalid value", P="3") + ready()) == b""
     assert machine.explanation == Explanation(error=ServerError("22023", "invalid value"))
-    machine = Interrogation("SELECT 1", "told")
-    converse(machine, ("told", asked(row("told")) + asked(SETTINGS) + ready()), ("SELECT 1", shown(notice(TREE % ""))))
+
+
+def test_search_path_of_each_question() -> None:
+    """It holds for one transaction, so each question says it again: behind a pooler the next may be somebody else's."""
+    path = asked(row("told"))
+    tree = shown(notice(TREE % ENTRY)).replace(asked(SETTINGS), path + asked(SETTINGS))
+    found = converse(
+        Interrogation("TABLE users", "told"),
+        ("'told', true) | SELECT ", path + LEARN[1]),
+        ("BEGIN READ ONLY | SELECT pg_catalog.set_config('search_path', 'told', true) | SELECT ", tree),
+        ("'told', true) | (SELECT ", path + FACTS[1]),
+    )
+    assert [str(one) for one in found.statements[0].found.operations] == ["SELECT app.users"]
 
 
 def test_refused_statement() -> None:
