@@ -128,7 +128,7 @@ def test_the_server_takes_it(connection: psycopg.Connection, declared: str, way:
     the same in both."""
     if (
         declared == "xml"
-        and not connection.execute("SELECT 1 FROM pg_config WHERE value LIKE '%with-libxml%'").fetchone()
+        and not connection.execute("SELECT 1 FROM pg_config WHERE setting LIKE '%with-libxml%'").fetchone()
     ):
         pytest.skip("this server knows no XML")
     shown: list[bytes | None] = []

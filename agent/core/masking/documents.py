@@ -48,7 +48,7 @@ def _string(token: bytes, editor: Editor) -> bytes:
     edited = editor.string(text)
     if edited is text:
         return token
-    lone = any([0xD800 <= ord(letter) <= 0xDFFF for letter in edited])  # noqa: C419 - mypyc makes a list of it anyway
+    lone = any([0xD800 <= ord(letter) <= 0xDFFF for letter in edited])  # noqa: C419
     return json.dumps(edited, ensure_ascii=lone).encode("utf-8")
 
 

@@ -90,13 +90,26 @@ class Detector:
         for pattern in dict.fromkeys(patterns):
             self._searches.append(_Search(PATTERN, own, compiled(pattern)))
         self._first: Final[list[Any]] = _combined([*dict.fromkeys(cheap), *_ESCAPES], True) if cheap or patterns else []
+        loose = [loosened(pattern) for pattern in dict.fromkeys(patterns)]
+        self._blind: Final = any([pattern is None for pattern in loose])  # noqa: C419 - compiled, a list is as good
         if patterns:
-            self._first.extend(_combined(list(dict.fromkeys(patterns)), False))
+            self._first.extend(_combined([pattern for pattern in loose if pattern is not None], False))
 
     def suspects(self, data: bytes) -> bool:
         """Whether anything that is looked for may be in these bytes, text or messages with texts in them. Cheap; says
         no only if there is nothing."""
-        return any(first.search(data) is not None for first in self._first)
+        return self._blind or any(first.search(data) is not None for first in self._first)
+
+    def marks(self, data: bytes) -> list[tuple[int, int]]:
+        """Where in these bytes anything that is looked for may be: it overlaps one of these parts, which are in order
+        and apart from one another."""
+        if self._blind:
+            return [(0, len(data))]
+        found: list[tuple[int, int]] = []
+        for first in self._first:
+            for match in first.finditer(data):
+                found.append(match.span())
+        return joined(found)
 
     def find(self, text: bytes) -> list[Span]:
         """Where in a text what is looked for stands: in order, nothing twice; what overlaps is one, of the kind of the
@@ -119,12 +132,55 @@ class Detector:
         return apart
 
 
+def loosened(pattern: str) -> str | None:
+    """A pattern that finds all that this one does without looking at what is around it, as a value's surroundings in a
+    message aren't those of its own: without `^`, `$`, `\\b` and their like. None where that can't be told."""
+    kept: list[str] = []
+    at = 0
+    within = -1  # where a class in brackets began
+    while at < len(pattern):
+        letter = pattern[at : at + 2] if pattern[at] == "\\" else pattern[at]
+        if letter[-1] in "QE" and len(letter) == 2:
+            return None
+        dropped = within < 0 and letter in ("^", "$", "\\b", "\\B", "\\A", "\\z")
+        if letter == "[" and within < 0:
+            within = at + (2 if pattern[at + 1 : at + 2] == "^" else 1)
+        elif letter == "[" and pattern[at + 1 : at + 2] == ":":
+            letter = pattern[at : pattern.find(":]", at) + 2] or letter
+        elif letter == "]" and at > within:
+            within = -1
+        at += len(letter)
+        if not dropped:
+            kept.append(letter)
+        elif pattern[at : at + 1] in ("*", "+", "?", "{"):
+            return None
+    loose = "".join(kept)
+    try:
+        return None if compiled(loose).match("") is not None else loose
+    except ValueError:
+        return None
+
+
+def joined(parts: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The parts in order, those that touch as one."""
+    parts.sort()
+    made: list[tuple[int, int]] = []
+    for start, end in parts:
+        if made and start <= made[-1][1]:
+            made[-1] = (made[-1][0], max(end, made[-1][1]))
+        else:
+            made.append((start, end))
+    return made
+
+
 def _order(span: Span) -> tuple[int, int]:
     return span[0], -span[1]
 
 
 def _combined(patterns: list[str], latin: bool) -> list[Any]:
     """One expression for all of them, or one for each where they can't be combined (two groups of one name)."""
+    if not patterns:
+        return []
     try:
         return [compiled("|".join([f"(?:{pattern})" for pattern in patterns]), latin)]
     except ValueError:

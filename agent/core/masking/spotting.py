@@ -185,6 +185,23 @@ class Spotted(Replacer):
         return Spotted(self._detector, self._way, self._key, element, -1, True)
 
 
+class Several(Replacer):
+    """Searches for several masks, one after the other; what one makes NULL stays so."""
+
+    def __init__(self, each: list[Spotted]) -> None:
+        super().__init__(False, None, True, all([one.shows for one in each]))  # noqa: C419
+        self._each: Final = each
+
+    def replace(self, value: bytes) -> bytes | None:
+        """The value without what any of them finds; the same object if that is nothing. Never raises."""
+        made: bytes | None = value
+        for one in self._each:
+            if made is None:
+                return None
+            made = one.replace(made)
+        return made
+
+
 class _Strings(Editor):
     """The strings and numbers of a JSON document, each searched by itself."""
 

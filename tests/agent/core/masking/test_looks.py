@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stdnum import luhn
 
 from agent.core.masking.flow import HOLD, Flow
-from agent.core.masking.looks import PATTERN, TYPES, Detector
+from agent.core.masking.looks import PATTERN, TYPES, Detector, loosened
 from agent.core.masking.spotting import Spotted
 from agent.core.pg.values import text_of
 from tests.agent.core.masking.lookalikes import EACH, found
@@ -171,6 +171,24 @@ def test_patterns() -> None:
     with pytest.raises(ValueError, match="no such type"):
         Detector(["emial"])
     assert not Detector([]).suspects(b"alice@corp.example")
+
+
+@pytest.mark.parametrize(
+    "pattern, loose",
+    [
+        (r"\bcust_\d\b", r"cust_\d"),
+        (r"^[^a$\]]+$", r"[^a$\]]+"),
+        (r"[]^]x", r"[]^]x"),
+        (r"[[:^alpha:]]\z", r"[[:^alpha:]]"),
+        (r"\\bx", r"\\bx"),
+        (r"a\b{2}c", None),
+        (r"\Q$\E", None),
+        (r"^$", None),
+    ],
+)
+def test_patterns_in_messages(pattern: str, loose: str | None) -> None:
+    """In whole messages patterns are looked for without what they say of a value's ends, or each value is searched."""
+    assert loosened(pattern) == loose
 
 
 def spotted(

@@ -16,7 +16,7 @@ from agent.core.masking.looks import Detector
 from agent.core.masking.replacement import Replacement
 from agent.core.masking.replacer import Replacer
 from agent.core.masking.rows import Plan, RowError, Rows
-from agent.core.masking.spotting import Spotted
+from agent.core.masking.spotting import Several, Spotted
 from tests.agent.core.masking.values import KEY
 
 Row = list[bytes | None]
@@ -65,7 +65,7 @@ def masked(row: Row, places: set[int], replacement: Replacer) -> Row:
 
 
 def plan_of(width: int, places: set[int], replacement: Replacer, keep: bool = False) -> Plan:
-    return Plan([replacement if place in places else None for place in range(width)], None, keep)
+    return Plan([replacement if place in places else None for place in range(width)], (), keep)
 
 
 WAYS = st.sampled_from(["redact", "null", "hash", "fake", "partial"])
@@ -121,7 +121,7 @@ def test_untouched_is_the_same_object() -> None:
 def test_what_looks_like_something() -> None:
     """Columns that are searched: buffers without a suspicion pass as they are, others are replaced where it stands."""
     detector = Detector(["email"])
-    plan = Plan([None, Spotted(detector, "redact", KEY, 25)], detector)
+    plan = Plan([None, Spotted(detector, "redact", KEY, 25)], [detector])
     clean = data_row([b"1", b"nothing here"])
     assert Rows(plan).rewrite(clean) is clean
     made = Rows(plan).rewrite(clean + data_row([b"2", b"mail bob@corp.example now"]))
@@ -129,10 +129,49 @@ def test_what_looks_like_something() -> None:
     assert plan.counts == [0, 1]
 
 
+LOOKS = st.lists(
+    st.one_of(
+        st.none(),
+        st.binary(max_size=70),
+        st.sampled_from(
+            [
+                b"bob@corp.example",
+                b"4111111111111111",
+                b"cust_1",
+                b"x cust_12",
+                b"discust_1",
+                b"+1 202-555-0143",
+                b"4" * 47 + b" bob@corp.example",
+                b"@" * 64,
+            ]
+        ),
+    ),
+    min_size=3,
+    max_size=3,
+)
+
+
+@given(st.lists(LOOKS, max_size=8), st.sampled_from([[r"\bcust_\d"], [r"^cust_\d$"], [r"\Qcust_\E1"], []]))
+def test_what_surrounds_a_value_does_not_matter(table: list[Row], patterns: list[str]) -> None:
+    """Looking at whole buffers first finds the same as looking at each value: lengths and tags between values are
+    nothing that a value begins or ends with, and patterns see the ends of values."""
+    detectors = [Detector(["email", "phone", "credit_card"], patterns), Detector(["iban"])]
+    several = Several([Spotted(each, "redact", KEY, 25) for each in detectors])
+    plan = Plan([several, None, several], detectors)
+    made = Rows(plan).rewrite(b"".join([data_row(row) for row in table]))
+    wanted = [masked(row, {0, 2}, several) for row in table]
+    assert [values_of(body) for body in parsed(made, b"D")] == wanted
+    hidden = [(row[place], want[place]) for row, want in zip(table, wanted, strict=True) for place in (0, 2)]
+    assert sum(plan.counts) == len([1 for before, after in hidden if before is not after])
+    assert plan.rows == len(table)
+    lines = b"".join([text_line(row) for row in table])
+    assert fed(TextCopy(Plan([several, None, several], detectors)), lines, []) == b"".join(map(text_line, wanted))
+
+
 def test_what_does_not_show_in_the_bytes() -> None:
     """A card number as int8 in binary is found though no digit of it is in the message."""
     detector = Detector(["credit_card"])
-    plan = Plan([Spotted(detector, "redact", KEY, 20, -1, True)], detector)
+    plan = Plan([Spotted(detector, "redact", KEY, 20, -1, True)], [detector])
     made = Rows(plan).rewrite(data_row([struct.pack("!q", 4111111111111111)]) + data_row([struct.pack("!q", 42)]))
     assert [values_of(body) for body in parsed(made, b"D")] == [[bytes(8)], [struct.pack("!q", 42)]]
 
