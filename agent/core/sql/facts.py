@@ -122,7 +122,7 @@ def _relation(oid: int, answers: dict[tuple[str, str], list[Row]]) -> Relation |
         tuple(triggers),
         tuple(keys),
         _numbers(code[0][0]) if code else (),
-        frozenset(number for row in answers.get(("=moves", str(oid)), ()) for number in _numbers(row[0])),
+        "o" in (flags or "")[1:],
     )
 
 

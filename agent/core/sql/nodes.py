@@ -27,6 +27,8 @@ _SPACES: Final = re.compile(" {2,}")
 _BRACKET: Final = re.compile("([{}()])")
 _PAIR: Final = re.compile(r":([^ ]+) ([^ ]+)(?: (\[[^\]]*\]))?")
 
+_COMMAND: Final = re.compile(r":commandType (\d)")
+
 _LARGE: Final = 1 << 20
 _LONG_CONSTANT: Final = re.compile(r"\[(?:\s+-?[0-9]+){256,}\s+\]")
 """The bytes of a constant that is too long to be a name: of a large tree nothing else is large."""
@@ -111,6 +113,17 @@ class Node:
                 waiting.extend(reversed(list(at.within.values())))
             elif isinstance(at, list):
                 waiting.extend(reversed(at))
+
+
+def command(query: Node) -> str:
+    """A QUERY's kind of command, as PostgreSQL 15 and newer number it: 1 SELECT, 2 UPDATE, 3 INSERT, 4 DELETE, 5 MERGE,
+    6 a utility statement, 7 nothing. Older ones have no MERGE, and go on with 5."""
+    found = _COMMAND.search(query.plain)
+    kind = found[1] if found is not None else ""
+    if kind == "5" or kind == "6":
+        plain = " :utilityStmt <> " in f"{query.plain} "
+        return kind if plain == (kind == "5") else "7" if plain else "6"
+    return kind
 
 
 def _is_number(token: str) -> bool:

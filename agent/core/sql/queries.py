@@ -15,6 +15,7 @@ from agent.core.sql.conditions import Target, merged_rows, names_rows
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted
 from agent.core.sql.nodes import Node
+from agent.core.sql.nodes import command as command_of
 from agent.core.sql.touched import DELETES, INSERTS, SELECTS, UPDATES, Touched
 
 _SELECT: Final = "1"
@@ -27,7 +28,6 @@ _WRITES: Final = {_UPDATE: UPDATES, _INSERT: INSERTS, _DELETE: DELETES}
 
 _RELATION: Final = "0"
 _TRANSITION: Final = "7"
-_COMMAND: Final = re.compile(r":commandType (\d)")
 _TARGET: Final = re.compile(r":resultRelation (\d{1,9})\b")
 _NOTHING_BELOW: Final = frozenset(("VAR", "ALIAS", "RTEPERMISSIONINFO", "RANGETBLREF"))
 _FIRST_COLUMN: Final = 7
@@ -71,8 +71,7 @@ class _Reading:
                     waiting.append(value)
 
     def _query(self, query: Node, ruled: bool) -> None:
-        found = _COMMAND.search(query.plain)
-        command = found[1] if found is not None else ""
+        command = command_of(query)
         if command == _UTILITY:
             if ruled:  # the only utility statement that a rule may run
                 notified = query.node("utilityStmt")

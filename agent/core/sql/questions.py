@@ -55,7 +55,10 @@ _PLAIN: Final = "'{moddatetime,autoinc,insert_username,triggered_change_notifica
 _RELATION: Final = (
     "SELECT '=relation', CAST(c.oid AS @text), CAST(n.nspname AS @text), CAST(c.relname AS @text),"
     " @concat(c.relkind, CASE WHEN c.relrowsecurity THEN 's' END, CASE WHEN EXISTS (SELECT FROM @pg_rewrite w"
-    " WHERE w.ev_class == c.oid AND w.rulename != '_RETURN') THEN 'r' END),"
+    " WHERE w.ev_class == c.oid AND w.rulename != '_RETURN') THEN 'r' END,"
+    " CASE WHEN EXISTS (SELECT FROM @pg_index i, LATERAL @unnest(i.indclass) x(o) WHERE i.indrelid == c.oid"
+    " AND x.o >= CAST(16384 AS @oid)) OR EXISTS (SELECT FROM @pg_partitioned_table i, LATERAL @unnest(i.partclass) x(o)"
+    " WHERE i.partrelid == c.oid AND x.o >= CAST(16384 AS @oid)) THEN 'o' END),"
     " CAST(@pg_get_userbyid(c.relowner) AS @text), "
     + _INHERITED.format(to="inhparent", of="inhrelid")
     + ", "
@@ -66,15 +69,6 @@ _RELATION: Final = (
     + f", {_NULL}"
     * 3
     + " FROM @pg_trigger t WHERE t.tgrelid == ANY ({oids}) AND NOT t.tgisinternal AND t.tgenabled != 'D'"
-    " UNION ALL SELECT '=moves', CAST(c.oid AS @text), @string_agg(DISTINCT CAST(b.attnum AS @text), ',')"
-    + f", {_NULL}"
-    * 5
-    + " FROM @pg_class c JOIN LATERAL @pg_partition_tree(CAST(c.oid AS @regclass)) t ON true"
-    " JOIN @pg_partitioned_table k ON k.partrelid == CAST(t.relid AS @oid)"
-    " JOIN @pg_attribute a ON a.attrelid == k.partrelid AND (a.attnum == ANY (k.partattrs)"
-    " OR @textregexeq(CAST(k.partexprs AS @text), @concat(':varattno ', a.attnum, ' ')))"
-    " JOIN @pg_attribute b ON b.attrelid == c.oid AND b.attname == a.attname"
-    " WHERE c.oid == ANY ({oids}) AND c.relkind == 'p' GROUP BY c.oid"
     " UNION ALL SELECT '=key', CAST(t.tgrelid AS @text), CAST(t.tgconstrrelid AS @text), CAST(t.tgfoid AS @text),"
     " @array_to_string(k.confkey, ',')"
     + f", {_NULL}"
@@ -92,13 +86,7 @@ _RELATION: Final = (
     " WHERE i.indrelid == ANY ({oids})"
     " UNION ALL SELECT p.partrelid, CAST(p.partexprs AS @text) FROM @pg_partitioned_table p"
     " WHERE p.partrelid == ANY ({oids})"
-    " UNION ALL SELECT q.r, @concat(':funcid ', CAST(f.amproc AS @oid)) FROM (SELECT i.indrelid, i.indclass"
-    " FROM @pg_index i WHERE i.indrelid == ANY ({oids}) UNION ALL SELECT p.partrelid, p.partclass"
-    " FROM @pg_partitioned_table p WHERE p.partrelid == ANY ({oids})) q(r, k)"
-    " JOIN @pg_opclass k ON k.oid == ANY (q.k) JOIN @pg_amproc f ON f.amprocfamily == k.opcfamily"
-    " JOIN @pg_proc p ON p.oid == CAST(f.amproc AS @oid) WHERE "
-    + _MADE
-    + " UNION ALL (WITH "
+    " UNION ALL (WITH "
     + _TYPES.format(
         seed="SELECT a.attrelid, a.atttypid FROM @pg_attribute a WHERE a.attrelid == ANY ({oids})"
         " AND a.attnum >= 1 AND a.atttypid >= CAST(16384 AS @oid)"
@@ -221,6 +209,19 @@ KINDS: Final[dict[str, str]] = {
     "order_code": "CAST(x.o AS @text), {null}, {null}, {null}, {null}, {null} FROM (SELECT DISTINCT p.oid"
     " FROM @pg_opclass k JOIN @pg_amproc f ON f.amprocfamily == k.opcfamily"
     f" JOIN @pg_proc p ON p.oid == CAST(f.amproc AS @oid) WHERE k.opcdefault AND {_MADE}) x(o)",
+    # by the OID of a table: what compares the values of its indexes and its partition key, if users have made that
+    "index_code_of": "CAST(p.oid AS @text), {null}, {null}, {null}, {null}, {null}"
+    " FROM (SELECT i.indclass FROM @pg_index i WHERE i.indrelid == CAST({name} AS @oid) UNION ALL"
+    " SELECT i.partclass FROM @pg_partitioned_table i WHERE i.partrelid == CAST({name} AS @oid)) x(k)"
+    " JOIN @pg_opclass k ON k.oid == ANY (x.k) JOIN @pg_amproc f ON f.amprocfamily == k.opcfamily"
+    f" JOIN @pg_proc p ON p.oid == CAST(f.amproc AS @oid) WHERE {_MADE}",
+    # by the OID of a partitioned table: the columns that its partitions go by, and those below it
+    "moves": "CAST(b.attnum AS @text), {null}, {null}, {null}, {null}, {null}"
+    " FROM @pg_partition_tree(CAST(CAST({name} AS @oid) AS @regclass)) t"
+    " JOIN @pg_partitioned_table k ON k.partrelid == CAST(t.relid AS @oid)"
+    " JOIN @pg_attribute a ON a.attrelid == k.partrelid AND (a.attnum == ANY (k.partattrs)"
+    " OR @textregexeq(CAST(k.partexprs AS @text), @concat(':varattno ', a.attnum, ' ')))"
+    " JOIN @pg_attribute b ON b.attrelid == CAST({name} AS @oid) AND b.attname == a.attname",
     # what code may come to (closure.py)
     "reached": closure.STEP,
     "powers": closure.POWERS,
@@ -246,7 +247,7 @@ KINDS: Final[dict[str, str]] = {
 """By kind of name: the columns of the answer behind `kind` and the name as it was asked, and where they come from."""
 
 _PLACES: Final = re.compile("[\1-\3]")
-_OF_OIDS: Final = frozenset(("type_code", "columns", "definition", "operator_code"))
+_OF_OIDS: Final = frozenset(("type_code", "columns", "definition", "operator_code", "moves", "index_code_of"))
 _AS_IT_IS: Final = frozenset(
     "type_code prepared json_casts current_schema event_triggers index_code reached powers outside order_code".split()
 )

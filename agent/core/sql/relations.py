@@ -71,8 +71,8 @@ class Relation(Struct, frozen=True):
     code: tuple[int, ...] = ()
     """Routines that a written row may call: defaults, generated columns, checks, policies, indexes, domains."""
 
-    moves: frozenset[int] = frozenset()
-    """Of a partitioned table, the columns by whose values a row belongs to a partition, at any level."""
+    orders: bool = False
+    """Its indexes, or its partitions, go by an order that users have made."""
 
     @property
     def events(self) -> int:

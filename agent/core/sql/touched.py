@@ -79,7 +79,7 @@ class Touched:
                 self.operation("DELETE", one.object, deletes)
             if one.kind == "f":
                 self.operation("FOREIGN", one.object)
-        if bits & UPDATES and below and _moves(relation, below, columns):
+        if bits & UPDATES and below and relation.kind == "p" and self._moves(relation, below, columns):
             for one in below:
                 self.operation("DELETE", one.object, updates)
                 self.operation("INSERT", one.object)
@@ -104,6 +104,9 @@ class Touched:
             if events & (INSERT | UPDATE):
                 for oid in one.code:
                     self.inner(oid)
+                if one.orders:
+                    for row in self._named("index_code_of", str(one.oid)):
+                        self.inner(int(row[0] or "0"))
             for key in one.keys:
                 if one is not relation and (key.relation, key.event) in known:
                     continue  # a partition's share of its parent's
@@ -120,6 +123,14 @@ class Touched:
                 self._unseen(trigger.function)
                 for oid in trigger.calls:
                     self.inner(oid)
+
+    def _moves(self, relation: Relation, below: list[Relation], columns: frozenset[int]) -> bool:
+        """Whether an update may take rows from one partition to another."""
+        keys = frozenset(int(row[0] or "0") for row in self._named("moves", str(relation.oid)))
+        if not columns or columns & keys:
+            return True
+        both = BEFORE | UPDATE
+        return any(trigger.events & both == both for one in [relation, *below] for trigger in one.triggers)
 
     def _unseen(self, oid: int) -> None:
         """A trigger's function in C may keep plans of its own, which don't show."""
@@ -223,13 +234,3 @@ class Touched:
             self._names.add((kind, name))
             return ()
         return rows
-
-
-def _moves(relation: Relation, below: list[Relation], columns: frozenset[int]) -> bool:
-    """Whether an update may take rows from one partition to another."""
-    if relation.kind != "p" or not relation.moves:
-        return False
-    if not columns or columns & relation.moves:
-        return True
-    both = BEFORE | UPDATE
-    return any(trigger.events & both == both for one in [relation, *below] for trigger in one.triggers)

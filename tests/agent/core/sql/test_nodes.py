@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.sql.nodes import MAX_TREE, Node, TreeError, read, string, unescape
+from agent.core.sql.nodes import MAX_TREE, Node, TreeError, command, read, string, unescape
 
 TREE = r"""({QUERY :commandType 1 :utilityStmt <> :hasAggs false :cteList <> :rtable ({RANGETBLENTRY :alias {ALIAS
  :aliasname \<> :colnames <>} :eref {ALIAS :aliasname a\ b :colnames ("id" "two\ words" "\"q\"")} :rtekind 0
@@ -198,3 +198,20 @@ def test_names_come_back(name: str) -> None:
 def test_empty_names() -> None:
     """An empty name is written as two quotes."""
     assert (unescape('""'), string('""'), string('"')) == ("", "", "")
+
+
+def test_commands_of_older_servers() -> None:
+    """Before PostgreSQL 15, which brought MERGE, utility statements are 5 and nothing is 6: both are told apart."""
+    for kind, utility, expected in (
+        ("1", "<>", "1"),
+        ("4", "<>", "4"),
+        ("5", "<>", "5"),
+        ("5", "?", "6"),
+        ("5", "{NOTIFY :conditionname x}", "6"),
+        ("6", "?", "6"),
+        ("6", "{NOTIFY :conditionname x}", "6"),
+        ("6", "<>", "7"),
+        ("7", "<>", "7"),
+    ):
+        (tree,) = read(f"{{QUERY :commandType {kind} :querySource 0 :utilityStmt {utility} :resultRelation 0}}")
+        assert command(tree) == expected, (kind, utility)

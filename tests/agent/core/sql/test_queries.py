@@ -223,6 +223,7 @@ def test_triggers() -> None:
         Relation(1, "app", "t", "p", descendants=(2,)),
         Relation(2, "app", "part", "r", ancestors=(1,), triggers=(Trigger(INSERT, 22000),)),
     )
+    moving.names[("moves", "1")] = (("1", None, None, None, None, None),)
     assert found(query(CHANGE, old(1, 4), target=1), moving).opaque
 
 
