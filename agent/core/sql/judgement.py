@@ -17,7 +17,7 @@ from agent.core.sql.context import context_statement
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted, together, wanted_together
 from agent.core.sql.lasting import Lasting
-from agent.core.sql.nodes import Node, TreeError, read
+from agent.core.sql.nodes import Node, TreeError, command, read
 from agent.core.sql.reach import ANYTHING, Reach, reach, words
 from agent.core.sql.statements import EMPTY, QUERY, Statement, Unreadable, split
 from schemas.operation import Operation
@@ -262,7 +262,7 @@ class Inside:
             self._unknown = True
             return
         self._parts.append(trees)
-        if context and any(node.token("commandType") == _UTILITY for node in trees):
+        if context and any(command(node) == _UTILITY for node in trees):
             self._utility(statement)
 
     def untraced(self) -> None:
