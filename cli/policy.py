@@ -103,8 +103,7 @@ def explain(
         str | None, typer.Argument(metavar="[STATEMENT]", help="What would run; - reads it from standard input.")
     ] = None,
     resource: Annotated[
-        str | None,
-        typer.Option(metavar="TYPE/NAME", help="Where it would run; needed unless there is only one."),
+        str | None, typer.Option(metavar="TYPE/NAME", help="Where; else the only one there is.")
     ] = None,
     operation: Annotated[
         list[str] | None, typer.Option(metavar="OPERATION", help='What it does, "VERB OBJECT", instead of asking.')
@@ -113,10 +112,7 @@ def explain(
     group: Annotated[list[str] | None, typer.Option(help="A group of theirs.")] = None,
     actor: Annotated[str | None, typer.Option(help="The service that acts for them.")] = None,
     where: Annotated[bool, typer.Option("--where/--no-where", help="Whether its UPDATE or DELETE has a WHERE.")] = True,
-    search_path: Annotated[
-        str | None,
-        typer.Option(metavar="SCHEMAS", help="Where names are looked up."),
-    ] = None,
+    search_path: Annotated[str | None, typer.Option(metavar="SCHEMAS", help="Where names are looked up.")] = None,
     policy: Annotated[Path | None, typer.Option(metavar="FILE", help="Another policy than hoop.yaml's.")] = None,
     format_: FormatOption = None,
 ) -> None:
@@ -135,7 +131,7 @@ def explain(
     from cli.policy_reader import INSTEAD
     from schemas.identity import Identity
 
-    text = sys.stdin.read() if statement == "-" else statement
+    text = _written(statement)
     if text is None and not operation:
         raise HoopError("nothing to explain (expected a STATEMENT or --operation)", INSTEAD, status=2)
     place = _resource(resource)
@@ -210,6 +206,16 @@ def reader(resource: str) -> Reader | None:
     from cli.policy_reader import AgentReader
 
     return AgentReader(resource) if resource.startswith("pg/") else None
+
+
+def _written(statement: str | None) -> str | None:
+    """The statement that is meant: `-` stands for standard input."""
+    if statement != "-":
+        return statement
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise HoopError("the statement is not UTF-8", "standard input is read as text", status=2) from error
 
 
 def _asked(resource: str, text: str, search_path: str | None, columns: bool) -> Explanation:

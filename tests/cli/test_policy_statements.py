@@ -223,6 +223,13 @@ def test_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     assert known.asked[0][0] == "delete"
 
 
+def test_standard_input_of_bytes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What isn't text is refused as such."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8"))
+    assert run(["policy", "explain", "-", "--resource", "shop"]) == 2
+    assert "not UTF-8" in capsys.readouterr().err
+
+
 def test_which_resource(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The only resource is meant where none is named; of several one has to be."""
     file = tmp_path / "hoop.yaml"
