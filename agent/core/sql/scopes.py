@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agent.core.sql.nodes import Node
+from agent.core.sql.nodes import Node, command
 
 SELECT: Final = "1"
 UPDATE: Final = "2"
@@ -24,7 +24,6 @@ GROUP: Final = "9"
 
 _LOCKING: Final = ("2", "4", "5")
 """UPDATE, DELETE, MERGE."""
-_COMMAND: Final = re.compile(r":commandType (\d)")
 _NUMBER: Final = re.compile(r":resno (\d+) ")
 _SORTED: Final = re.compile(r":ressortgroupref (\d+)")
 
@@ -39,13 +38,12 @@ class Scope:
     def __init__(
         self, query: Node, parent: Scope | None, derived: bool = False, strict: bool = False, inlined: bool = False
     ) -> None:
-        found = _COMMAND.search(query.plain)
         self.query = query
         self.parent = parent
         self.derived = derived
         self.kept: bool = derived or (parent is not None and parent.kept)
         """It, or what it is in, isn't run."""
-        self.command: str = found[1] if found is not None else ""
+        self.command: str = command(query)
         self.operations: Node | None = query.node("setOperations")
         self.strict: bool = (
             strict or self.command != SELECT or self.operations is not None or "distinctClause" in query.within
