@@ -99,7 +99,6 @@ MASKED = [
     "SELECT id FROM told.users WHERE email > 'a'",
     "SELECT id FROM told.users WHERE pin = '1'",
     "COPY told.users TO STDOUT",
-    "SELECT told.clean()",
 ]
 
 
