@@ -46,10 +46,10 @@ class Calls:
         if "op " in plain or "opno" in plain:
             for oid in _ORDERED.findall(plain):
                 self._ordered(int(oid))
-        if node.name == "ROWCOMPAREEXPR":
+        if node.name == "ROWCOMPAREEXPR" or node.name == "ROWCOMPARE":  # without EXPR: before PostgreSQL 16
             for number in node.numbers("opnos"):
                 self._ordered(number)
-        elif node.name == "MINMAXEXPR" and node.number("minmaxtype") >= _POLYMORPHIC:
+        elif node.name in ("MINMAXEXPR", "MINMAX") and node.number("minmaxtype") >= _POLYMORPHIC:
             self._touched.compares()
         if "resulttype" in plain or node.name == "PARAM":
             for oid in _MADE.findall(plain):
