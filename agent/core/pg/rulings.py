@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import structs
+
 from agent.core.pg.ledger import Ruling
 from agent.core.pg.refusals import refusal
 from agent.core.policy.masks import Masked
 from agent.core.policy.rulebook import Rulebook
-from agent.core.policy.screening import Barred, beyond, screen
+from agent.core.policy.screening import Barred, beyond, screen, screen_inside
 from agent.core.sql.catalog import Catalog
 from agent.core.sql.found import Found
+from agent.core.sql.judgement import UNKNOWN
 from agent.core.sql.statements import QUERY, Statement, shape
 from schemas.operation import Operation as Act
 
@@ -132,7 +135,17 @@ class Rulings:
         return Judged(found, self.rule(found, statement, now, row), now)
 
     def rule(self, found: Found, statement: Statement, now: int, row: bytes = b"") -> Ruling:
-        """What the policy says, and what masks do. Until there is consent to wait for, what needs it is denied."""
+        """What the policy says, and what masks do."""
+        ruling = self._decide(found, statement, now)
+        if ruling.decision == "deny" or self.masked.empty:
+            return ruling
+        screened = screen(self.masked, found, self._allowed(found.operations, statement, now))
+        if isinstance(screened, Barred):
+            return self._barred(ruling, screened)
+        return structs.replace(ruling, covers=screened.covers, row=row, secret=screened.secret)
+
+    def _decide(self, found: Found, statement: Statement, now: int) -> Ruling:
+        """What the rules say. Until there is consent to wait for, what needs it is denied."""
         operations = found.operations
         verdict = self._rulebook.decide(operations, statement.text, None, statement.tag, now)
         message = verdict.message
@@ -147,12 +160,21 @@ class Rulings:
             if reached.effect != "allow":
                 message = f"{reached.message or ''} Code that it runs may do so, which could not be undone.".strip()
                 return Ruling(names, "deny", reached.rule, version, message, str(reached.operation or "") or None)
-        if self.masked.empty:
-            return Ruling(names, "allow", verdict.rule, version)
-        screened = screen(self.masked, found, self._allowed(operations, statement, now))
-        if isinstance(screened, Barred):
-            return Ruling(names, "deny", screened.mask, version, f"{screened.why}, so it can't be masked")
-        return Ruling(names, "allow", verdict.rule, version, covers=screened.covers, row=row, secret=screened.secret)
+        return Ruling(names, "allow", verdict.rule, version)
+
+    def rule_inside(self, found: Found, parts: tuple[Found, ...], statement: Statement, now: int) -> Ruling:
+        """The same of what code was seen to do: all of it, and statement by statement."""
+        operations = found.operations
+        ruling = self._decide(found, statement, now)
+        if ruling.decision == "deny" or self.masked.empty:
+            return ruling
+        if UNKNOWN in operations:
+            parts = (*parts, found)
+        barred = screen_inside(self.masked, parts, self._allowed(operations, statement, now))
+        return ruling if barred is None else self._barred(ruling, barred)
+
+    def _barred(self, ruling: Ruling, barred: Barred) -> Ruling:
+        return Ruling(ruling.operations, "deny", barred.mask, ruling.policy, f"{barred.why}, so it can't be masked")
 
     def _allowed(self, operations: tuple[Act, ...], statement: Statement, now: int) -> tuple[Act, ...]:
         """Those of the operations that masks can't follow which a rule allows nevertheless."""

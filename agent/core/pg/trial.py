@@ -10,6 +10,7 @@ from agent.core.pg.exchange import BIND, QUERY, SYNC, Request
 from agent.core.pg.inquiry import Inquiry
 from agent.core.pg.messages import HEAD, message, string_end, text
 from agent.core.pg.refusals import FAIL_PARSE, FAIL_QUERY, refusal, too_much
+from agent.core.pg.rulings import Judged
 from agent.core.pg.talk import BACK, FLUSH, MOST_QUESTIONS, TRACE_CHECK, TRACE_OFF, TRACE_ON, Talk, padding
 from agent.core.pg.task import DECIDE, NEXT, RUN, RUNNING, Task
 from agent.core.sql.found import Found, Wanted
@@ -65,9 +66,10 @@ class Trial(Inquiry):
         found = self._seen(task, task.inside, sent)
         if found is None:
             return True
+        known = task.inside.known
         task.inside = None
         self._deferred = False
-        judged = self._rulings.judge(found, task.statement, now)
+        judged = Judged(found, self._rulings.rule_inside(found, known, task.statement, now), now)
         task.stage = DECIDE
         if judged.denied:
             task.judged = judged
@@ -209,7 +211,7 @@ class Trial(Inquiry):
         found = self._seen(task, task.inside, sent)
         if found is None:
             return True
-        ruling = self._rulings.rule(found, task.about(), now)
+        ruling = self._rulings.rule_inside(found, task.inside.known, task.about(), now)
         if task.operation is not None:
             known = task.operation.known
             task.operation.inside = tuple([one for one in ruling.operations if one not in known])

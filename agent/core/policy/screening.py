@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from agent.core.policy.masks import Cover, Masked
 from agent.core.sql.found import Found, Source
@@ -35,6 +35,9 @@ _FILES: Final = frozenset(
         " pg_create_logical_replication_slot pg_get_wal_record_info"
     ).split()
 )
+
+
+_WRITES: Final = ("INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE")
 
 
 class Screened(Struct, frozen=True):
@@ -85,6 +88,15 @@ def screen(masked: Masked, found: Found, allowed: tuple[Operation, ...] = ()) ->
     return Screened(covers if any(cover is not None for cover in covers) else None, secret)
 
 
+def screen_inside(masked: Masked, parts: tuple[Found, ...], allowed: tuple[Operation, ...]) -> Barred | None:
+    """The same of what code did, statement by statement: code that has read a hidden column may put it anywhere."""
+    for part in parts:
+        screened = screen(masked, structs.replace(part, outputs=None), allowed)
+        if isinstance(screened, Barred):
+            return screened
+    return None
+
+
 def _past_columns(masked: Masked, found: Found, allowed: tuple[Operation, ...]) -> Barred | None:
     for table in found.defines:
         old = table.partition(" TO ")[0]
@@ -98,9 +110,9 @@ def _past_columns(masked: Masked, found: Found, allowed: tuple[Operation, ...]) 
 
 
 def _table_with_hidden(masked: Masked, found: Found) -> str | None:
-    """A table that it reads or writes, if that has hidden columns: code behind it gets its rows."""
+    """A table that it writes, if that has hidden columns: triggers and checks get its rows."""
     for operation in found.operations:
-        if masked.concerns(operation.object) is not None:
+        if operation.verb in _WRITES and masked.concerns(operation.object) is not None:
             return operation.object
     return None
 
@@ -112,9 +124,14 @@ def _elsewhere(
     accounted: set[str] = set()
     computed = False
     for cover, output in zip(covers, found.outputs or (), strict=True):
-        if cover is not None:
-            accounted.update(cover.columns)
-            computed = computed or any(not source.plain for source in output.sources)
+        if cover is None:
+            continue
+        accounted.update(cover.columns)
+        for source in output.sources:
+            if not source.plain:
+                computed = True
+                if masked.hides((), (source.column,)):
+                    return Barred(cover.mask, f"it computes with {source.column}, and an error may tell of the value")
     for move in found.moves:
         column = _hidden_source(masked, move.sources)
         if column is None:

@@ -244,6 +244,8 @@ class Inside:
         """Queries inside of utility statements, whose trees weren't printed."""
         self._size = 0
         self._unknown = False
+        self.known: tuple[Found, ...] = (NOT_KNOWN,)
+        """What each of the statements did, once `step` has told what all of them did."""
 
     def shown(self, tree: str, context: str) -> None:
         """A tree, and where it came from: nothing for the statement that the client itself sent."""
@@ -296,6 +298,7 @@ class Inside:
                 known.append(found)
         if self._unknown:
             return NOT_KNOWN
+        self.known = tuple(known)
         if wanted:
             return wanted_together(*wanted)
         return results.inside(known)
