@@ -118,10 +118,13 @@ def _of_columns(court: Court, statement: Explained) -> Iterator[dict[str, Any]]:
     returned: set[str] = set()
     for output in found.outputs or ():
         returned.update(source.column for source in output.sources)
-        masked = [source for source in output.sources if court.masked.hides((source.column,))]
-        hidden = court.masked.hides(tuple(source.column for source in masked))
-        come = "; ".join(_path(output.name, source) for source in masked or output.sources)
-        yield _column(output.name, hidden, come or "nothing of a table is in it")
+        cover = court.masked.cover(output)
+        if cover is None:
+            come = "; ".join(_path(output.name, source) for source in output.sources)
+            yield _column(output.name, None, come or "nothing of a table is in it")
+            continue
+        come = "; ".join(_path(output.name, source) for source in output.sources if source.column in cover.columns)
+        yield _column(output.name, (cover.mask, cover.columns[0]), f"{come}, with {cover.way}")
     for move in found.moves:
         hidden = court.masked.hides(tuple(source.column for source in move.sources))
         returned.update(source.column for source in move.sources)

@@ -164,7 +164,7 @@ def test_masked_on_its_way(capsys: pytest.CaptureFixture[str]) -> None:
     """Of columns that are returned it is told where they come from, and through what."""
     rows = explained(capsys, "returns", resource="masked")
     assert [(row["column"], row["rule"], row["why"]) for row in rows if row["column"]] == [
-        ("mail", "personal", "mail ← view app.v ← app.users.email"),
+        ("mail", "personal", "mail ← view app.v ← app.users.email, with redact"),
         ("id", None, "id ← app.users.id"),
         ("one", None, "nothing of a table is in it"),
         ("app.copies.body", "personal", "it is given app.users.email"),

@@ -272,7 +272,7 @@ def test_masked_columns(agent: AgentProcess) -> None:
     policy = ("--policy", str(agent.directory / "masks.yaml"))
     rows = explained(agent, "SELECT m.id, upper(m.email) FROM told.members m", *policy)
     columns = {row["column"]: (row["rule"], row["effect"], row["why"]) for row in rows if row["column"]}
-    assert columns["upper"] == ("personal", "mask", "upper ← view told.members ← told.users.email")
+    assert columns["upper"] == ("personal", "mask", "upper ← view told.members ← told.users.email, with redact")
     assert columns["id"][:2] == (None, "allow")
     rows = explained(agent, "SELECT id FROM told.users WHERE email > 'a' AND pin = '1'", *policy)
     why = {row["column"]: (row["rule"], row["why"]) for row in rows if row["column"]}
