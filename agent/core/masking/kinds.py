@@ -27,7 +27,8 @@ _NO_DOMAINS: Final = frozenset(
 
 
 class Kind:
-    """A kind of value. `bounded`: a candidate is short, and when it isn't one, another may begin within it.
+    """A kind of value. `bounded`: a candidate is short, and when it isn't one, another may begin at a later
+    word of it; so its check wants it to stand apart.
     `latin`: the pattern is over bytes, else over UTF-8."""
 
     def __init__(
@@ -51,6 +52,13 @@ def apart(text: bytes, start: int, end: int, joints: bytes = b"") -> bool:
         if after in _WORD or (after in joints and end + 1 < len(text) and text[end + 1] in _DIGITS):
             return False
     return True
+
+
+def next_word(text: bytes, at: int) -> int:
+    """The first place from `at` on that isn't within a word: elsewhere nothing begins that stands apart."""
+    while at < len(text) and text[at - 1] in _WORD:
+        at += 1
+    return at
 
 
 def digits_of(text: bytes, start: int, end: int) -> str:

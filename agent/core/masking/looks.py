@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import re2
 
-from agent.core.masking.kinds import KINDS, Kind, anything
+from agent.core.masking.kinds import KINDS, Kind, anything, next_word
 from agent.core.masking.national import NATIONAL
 
 Span = tuple[int, int, str]
@@ -68,7 +68,7 @@ class _Search:
                 found.append((start, stop, self.name))
                 at = max(stop, at + 1)
             else:
-                at = start + 1 if self.kind.bounded else max(end, at + 1)
+                at = next_word(text, start + 1) if self.kind.bounded else max(end, at + 1)
 
 
 class Detector:
