@@ -172,7 +172,7 @@ class AgentProcess:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def settled_descriptors(self) -> int:
-        """How many it has open once that has stayed the same for half a second: what starting opened is closed again."""
+        """How many it has open once that has stayed the same for half a second: starting is over then."""
         seen = [self.descriptors()]
         while len(seen) < SETTLED or len(set(seen[-SETTLED:])) > 1:
             time.sleep(0.1)

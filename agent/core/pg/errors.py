@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from agent.core.pg.messages import ERROR, NOTICE, message, text
+
+_LEVELS: Final = {
+    "debug5": 1, "debug4": 2, "debug3": 3, "debug2": 4, "debug1": 5, "debug": 4, "log": 6, "notice": 7, "warning": 8,
+    "error": 9,
+}  # fmt: skip
+"""https://www.postgresql.org/docs/current/runtime-config-client.html, client_min_messages, least severe first."""
 
 
 def error_response(
@@ -25,6 +33,11 @@ def fields(body: bytes) -> dict[str, str]:
         if field:
             found[field[:1].decode("latin-1")] = field[1:].decode("utf-8", "replace")
     return found
+
+
+def is_told(severity: str, level: str) -> bool:
+    """Whether a client whose client_min_messages is `level` gets a notice of this severity."""
+    return severity == "INFO" or _LEVELS.get(severity.lower(), 7) >= _LEVELS.get(level, 7)
 
 
 def _fields(code: str, what: str, hint: str | None, detail: str | None, severity: str) -> bytes:

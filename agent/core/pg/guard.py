@@ -22,7 +22,7 @@ from agent.core.pg.exchange import BIND, EXECUTE, FUNCTION, PARSE, QUERY, SYNC
 from agent.core.pg.messages import HEAD, message, string_end, u16, u32
 from agent.core.pg.procedure import Procedure
 from agent.core.pg.requests import name_at
-from agent.core.pg.rulings import NEVER_ASKED
+from agent.core.pg.rulings import NEVER_ASKED, Judged
 from agent.core.pg.task import BEGIN, END, LEARN, Task
 from agent.core.sql.fastpath import Call
 from agent.core.sql.judgement import Judgement
@@ -157,18 +157,31 @@ class Guard(Procedure):
 
     def _query(self, data: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
         raw = data[HEAD : string_end(data, HEAD)]
+        whole = HEAD + len(raw) + 1 == len(data)
+        if whole and not self._wrapped:
+            judged = self._recalled(raw, (), now)
+            if judged is not None and judged.passes:
+                self._allow(judged, data, sent, out, now)
+                return
         statements = self._statements(raw)
         if statements is None:
             self._task = self._unreadable(QUERY, data, raw)
-        elif not statements or HEAD + len(raw) + 1 != len(data):
+        elif not statements or not whole:
             self._pass(data, sent, out, now)
         else:
             if len(statements) == 1 and not self._wrapped:
-                judged = self._kept(statements[0], (), now)
-                if judged is not None and not judged.denied and not judged.found.opaque:
+                judged = self._learned(raw, statements[0], (), now)
+                if judged is not None and judged.passes:
                     self._allow(judged, data, sent, out, now)
                     return
             self._task = Task(QUERY, data, statements, ())
+
+    def _learned(self, raw: bytes, statement: Statement, types: tuple[int, ...], now: int) -> Judged | None:
+        """What is known about the only statement of a message: from now on by the message's bytes, too."""
+        judged = self._kept(statement, types, now)
+        if judged is not None:
+            self._rulings.recall(raw, types, self._setting, statement, judged)
+        return judged
 
     def _unreadable(self, kind: int, data: bytes, raw: bytes) -> Task:
         """What can't be read is shown to the server: what it doesn't refuse itself is not known then."""
@@ -182,13 +195,17 @@ class Guard(Procedure):
         end = string_end(data, begin)
         raw = data[begin:end]
         types = _types(data, end + 1)
+        if self._recalled(raw, types, now) is not None:
+            self._prepare(data, raw, sent, out, now)
+            return
         statements = self._statements(raw)
         single = statements is not None and len(statements) == 1
         asks = statements is not None and single and not self._open and statements[0].kind != TRANSACTION
-        if statements is not None and asks and self._kept(statements[0], types, now) is None and not self._aborted():
+        known = statements is None or not asks or self._learned(raw, statements[0], types, now) is not None
+        if statements is not None and not known and not self._aborted():
             self._task = Task(PARSE, data, statements, types)
             return
-        self._prepare(data, statements, raw, sent, out, now)
+        self._prepare(data, raw, sent, out, now)
 
     def _bind(self, data: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
         named = string_end(data, HEAD) + 1
@@ -203,14 +220,18 @@ class Guard(Procedure):
             raw, types = f'EXECUTE "{quoted}"'.encode(), _no_types()
         else:
             types = tuple(prepared.declared)
+        judged = self._recalled(raw, types, now)
+        if judged is not None and judged.passes:
+            self._allow(judged, data, sent, out, now)
+            return
         statements = self._statements(raw)
         if statements is None or len(statements) > 1:
             self._task = self._unreadable(BIND, data, raw)
         elif not statements:
             self._pass(data, sent, out, now)
         else:
-            judged = self._kept(statements[0], types, now)
-            if judged is None or judged.denied or judged.found.opaque:
+            judged = self._learned(raw, statements[0], types, now)
+            if judged is None or not judged.passes:
                 self._task = Task(BIND, data, statements, types)
                 self._task.judged = judged
             else:

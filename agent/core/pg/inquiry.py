@@ -10,7 +10,7 @@ from mypy_extensions import i64
 from agent.core.commands import Command
 from agent.core.pg import messages
 from agent.core.pg.cursors import Cursors
-from agent.core.pg.errors import fields
+from agent.core.pg.errors import fields, is_told
 from agent.core.pg.exchange import PARSE, QUERY, Exchange, Operation, Request
 from agent.core.pg.ledger import Ledger, Ruling
 from agent.core.pg.messages import HEAD, Inbox, message
@@ -44,11 +44,7 @@ _OPENS: Final = (messages.PARSE, messages.BIND, messages.EXECUTE, messages.DESCR
 _ENDS: Final = (messages.SYNC, messages.QUERY, messages.FUNCTION_CALL)
 _FETCHES: Final = ("FETCH", "MOVE", "CLOSE CURSOR", "CLOSE")
 _ALREADY_BEGUN: Final = "25001"  # active_sql_transaction, a warning of BEGIN
-_LEVELS: Final = {
-    "debug5": 1, "debug4": 2, "debug3": 3, "debug2": 4, "debug1": 5, "debug": 4, "log": 6, "notice": 7, "warning": 8,
-    "error": 9,
-}  # fmt: skip
-"""https://www.postgresql.org/docs/current/runtime-config-client.html, client_min_messages, least severe first."""
+_UNICODE: Final = ("UTF8", "SQL_ASCII")  # as the agent reads, too
 _SETTINGS: Final = 7
 """Columns of what SETTINGS asks."""
 
@@ -67,7 +63,8 @@ class Inquiry(Watch):
         self._requests = requests
         self._replies = replies
         self._rulings = Rulings(rulebook, masked, catalog)
-        self._facts = Facts(not masked.empty)
+        self._facts = Facts(masked.by_column)
+        ledger.search = masked.search
         self._facts_made = 0
         self._plain = Ruling(policy=rulebook.policy.version)
         ledger.ruling = self._plain
@@ -105,7 +102,8 @@ class Inquiry(Watch):
     def take(self, rulebook: Rulebook, masked: Masked) -> None:
         """Another policy, from the next decision on."""
         self._rulings.take(rulebook, masked)
-        self._facts.columns = not masked.empty
+        self._facts.columns = masked.by_column
+        self._ledger.search = masked.search
         self._facts.forget()
         self._plain = Ruling(policy=rulebook.policy.version)
         self._ledger.ruling = self._plain
@@ -138,8 +136,7 @@ class Inquiry(Watch):
         if head is not None and head.asking:
             return True
         level = self._settings[5] if len(self._settings) > 5 else "notice"
-        severity = found.get("V", "NOTICE").lower()
-        return severity != "info" and _LEVELS.get(severity, 7) < _LEVELS.get(level or "notice", 7)
+        return not is_told(found.get("V", "NOTICE"), level or "notice")
 
     def error(self, body: bytes, operation: Operation | None) -> bytes | None:
         """Where columns are masked, what an error quotes of a row is left out, and all of its text where the statement
@@ -152,14 +149,28 @@ class Inquiry(Watch):
                 task.operation.denied = True
                 task.operation.denied_by = rule or "default"
             return refused_commit(rule)
-        if self._rulings.masked.empty:
+        masked = self._rulings.masked
+        if masked.empty:
             return None
         if operation is not None and (operation.secret or self._may_tell(operation)):
             return masked_error(body)
-        if b"\0D" not in body:
+        told = body
+        if masked.by_column and b"\0D" in body:
+            kept = [field for field in body.split(b"\0") if field and field[:1] != b"D"]
+            told = b"".join([field + b"\0" for field in kept]) + b"\0"
+        if masked.search is not None:
+            told = masked.search.report(self._ledger.key, told)
+        return None if told is body else message(messages.ERROR, told)
+
+    def told(self, tag: int, body: bytes) -> bytes | None:
+        search, key = self._rulings.masked.search, self._ledger.key
+        if search is None:
             return None
-        kept = [field for field in body.split(b"\0") if field and field[:1] != b"D"]
-        return message(messages.ERROR, b"".join([field + b"\0" for field in kept]) + b"\0")
+        if tag == messages.NOTICE:
+            told = search.report(key, body)
+        else:
+            told = search.told(key, body, 4 if tag == messages.NOTIFICATION else 0)
+        return None if told is body else message(tag, told)
 
     def _may_tell(self, operation: Operation) -> bool:
         """Whether code that this operation runs may have read a masked column by now."""
@@ -187,9 +198,9 @@ class Inquiry(Watch):
 
     def parameter(self, name: str, value: str) -> None:
         if name == "standard_conforming_strings":
-            self._quoting = value == "on"
+            self._reads(value == "on", self._unicode)
         elif name == "client_encoding":
-            self._unicode = value in ("UTF8", "SQL_ASCII")
+            self._reads(self._quoting, value in _UNICODE)
         elif name == "server_version":
             self._exchange.grants = knows_grants(value)
 
@@ -233,8 +244,14 @@ class Inquiry(Watch):
             self._facts.forget()
         self._settings = settings
         self._setting = self._rulings.setting(settings)
-        self._quoting = settings[3] == "on"
-        self._unicode = settings[4] in ("UTF8", "SQL_ASCII")
+        self._reads(settings[3] == "on", settings[4] in _UNICODE)
+
+    def _reads(self, quoting: bool, unicode: bool) -> None:
+        """How the server reads what the client sends."""
+        if quoting != self._quoting or unicode != self._unicode:
+            self._rulings.read_otherwise()
+        self._quoting = quoting
+        self._unicode = unicode
 
     def _say(self, talk: Talk, data: bytes, sent: list[bytes]) -> bool:
         self._talk = talk
@@ -277,10 +294,18 @@ class Inquiry(Watch):
             self._forget()
 
     def _kept(self, statement: Statement, types: tuple[int, ...], now: int) -> Judged | None:
+        self._refresh(now)
+        return self._rulings.kept(statement, types, self._setting, now)
+
+    def _recalled(self, raw: bytes, types: tuple[int, ...], now: int) -> Judged | None:
+        self._refresh(now)
+        return self._rulings.recalled(raw, types, self._setting, now)
+
+    def _refresh(self, now: int) -> None:
+        """What others may have changed since isn't known any more."""
         if self._rulings.stale() or now - self._facts_made >= LIFETIME:
             self._facts.forget()
             self._facts_made = now
-        return self._rulings.kept(statement, types, self._setting, now)
 
     def _ask(self, task: Task, sent: list[bytes], now: int) -> bool:
         if task.judgement is None:

@@ -8,8 +8,10 @@ from msgspec import Struct
 from mypy_extensions import i64
 
 from agent.core.commands import Append, Command
+from agent.core.masking.search import Search
 from agent.core.pg.exchange import Operation, Rest
 from agent.core.pg.veil import Covers, Veil
+from agent.core.sql.copying import CopyForm
 from schemas.identity import Identity
 from schemas.records import OperationEnded, OperationStarted, ResponseChunk, SessionEnded, SessionStarted
 
@@ -28,6 +30,8 @@ class Ruling(Struct, frozen=True):
     """Which columns of its rows are masked, if any."""
     row: bytes = b""
     """The body of the RowDescription that it was described with."""
+    form: CopyForm | None = None
+    """Of a COPY whose rows are masked."""
     secret: bool = False
     """It reads masked columns: what its errors say isn't told."""
 
@@ -53,7 +57,9 @@ class Ledger:
         self.bytes_in: i64 = 0
         self.bytes_out: i64 = 0
         self._kept: i64 = kept
-        self._key = key
+        self.key = key
+        self.search: Search | None = None
+        """What the session's answers are searched for."""
         self.ruling = UNRULED
         """What was decided about the statement that begins next."""
         self._aside = Operation(0, 0, "", None)
@@ -114,8 +120,8 @@ class Ledger:
         operation.denied = ruling.decision == "deny"
         operation.appended = self.appended
         operation.secret = ruling.secret
-        if ruling.covers is not None:
-            operation.veil = Veil(ruling.covers, self._key, ruling.row)
+        if ruling.covers is not None or self.search is not None:
+            operation.veil = Veil(ruling.covers or (), self.key, ruling.row, self.search, ruling.form)
         return operation
 
     def received(self, out: list[Command], now: int, operation: Operation | None, content: bytes) -> None:

@@ -137,6 +137,10 @@ class Outcomes:
                 start = end
             self._failed(request, operation, data[at + HEAD : end], out, now)
             return start
+        if tag == messages.COPY_DONE and operation is not None and operation.veil is not None:
+            self._cut(data[start:at], out, now)
+            self._cut(operation.veil.finished(), out, now)
+            start = at
         self._effect(tag, request, operation, data, at + HEAD, end, out, now)
         if effect == COMPLETES:
             self._exchange.pop()
@@ -184,6 +188,9 @@ class Outcomes:
                 operation.veil.described(data[at:end])
             elif request.made_statement is not None:
                 request.made_statement.row = data[at:end]
+        elif tag == messages.COPY_OUT:
+            if operation is not None and operation.veil is not None:
+                operation.veil.copied(data[at:end])
         elif tag == messages.COPY_IN:
             self._exchange.copy_in_begins()
 

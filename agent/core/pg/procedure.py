@@ -17,7 +17,7 @@ from agent.core.pg.trial import Trial
 from agent.core.sql.found import Found
 from agent.core.sql.judgement import NOT_KNOWN
 from agent.core.sql.secrets import redact
-from agent.core.sql.statements import TRANSACTION, UTILITY, Statement
+from agent.core.sql.statements import TRANSACTION, UTILITY
 
 _COMMITS: Final = ("COMMIT", "END", "PREPARE TRANSACTION")
 
@@ -195,17 +195,9 @@ class Procedure(Trial):
     def _prepared(self, task: Task, sent: list[bytes], out: list[Command], now: int) -> None:
         """A Parse goes on as it came."""
         begin = string_end(task.data, HEAD) + 1
-        self._prepare(task.data, task.statements, task.data[begin : string_end(task.data, begin)], sent, out, now)
+        self._prepare(task.data, task.data[begin : string_end(task.data, begin)], sent, out, now)
 
-    def _prepare(
-        self,
-        data: bytes,
-        statements: list[Statement] | None,
-        raw: bytes,
-        sent: list[bytes],
-        out: list[Command],
-        now: int,
-    ) -> None:
+    def _prepare(self, data: bytes, raw: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
         self._pass(data, sent, out, now)
         request = self._exchange.tail()
         if request is not None and request.kind == PARSE and request.made_statement is not None:

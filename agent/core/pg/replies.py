@@ -28,7 +28,9 @@ _ENDINGS: Final = (
     messages.READY,
 )
 """What ends an answer without an error."""
-_AT_ONCE: Final = (messages.ERROR, messages.COPY_IN)
+_ASIDE: Final = (messages.NOTICE, messages.PARAMETER_STATUS, messages.NOTIFICATION)
+"""What may come at any time."""
+_AT_ONCE: Final = (messages.ERROR, messages.COPY_IN, messages.COPY_OUT, messages.ROW_DESCRIPTION)
 """What a client whose answer is withheld gets nevertheless: it is masked, or has no value in it."""
 
 
@@ -130,10 +132,8 @@ class Replies(Outcomes):
 
     def _watches(self, tag: i64) -> bool:
         """Whether a message may be the guard's."""
-        if tag == messages.NOTICE or tag == messages.PARAMETER_STATUS:
+        if tag in _ASIDE:
             return True
-        if tag == messages.NOTIFICATION:
-            return False
         head = self._exchange.head()
         if head is None:
             return False
@@ -147,7 +147,7 @@ class Replies(Outcomes):
         if watch is None:
             return False
         body = data[at + HEAD : end]
-        if tag == messages.PARAMETER_STATUS or tag == messages.NOTICE:
+        if tag in _ASIDE:
             return self._aside(watch, tag, data, start, at, end, out, now)
         request = self._exchange.head()
         if request is None:
@@ -185,15 +185,18 @@ class Replies(Outcomes):
         if tag == messages.PARAMETER_STATUS:
             name, _, value = body.partition(b"\0")
             watch.parameter(name.decode("latin-1"), value[:-1].decode("latin-1"))
-        else:
+        elif tag == messages.NOTICE:
             kept = watch.tracing and watch.notice(body)
         head = self._exchange.head()
-        if not kept and head is not None and head.held and head.withheld:
+        if not kept and tag != messages.NOTIFICATION and head is not None and head.held and head.withheld:
             self._withhold(data[at:end])
             kept = True
-        if kept:
+        told = None if kept else watch.told(int(tag), body)
+        if kept or told is not None:
             self._cut(data[start:at], out, now)
-        return kept
+        if told is not None:
+            self._cut(told, out, now)
+        return kept or told is not None
 
     def _withhold(self, content: bytes) -> None:
         self._withheld_size += len(content)

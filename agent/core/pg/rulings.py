@@ -16,8 +16,10 @@ from agent.core.policy.masks import Masked
 from agent.core.policy.rulebook import Rulebook
 from agent.core.policy.screening import Barred, beyond, screen, screen_inside
 from agent.core.sql.catalog import Catalog
+from agent.core.sql.copying import CopyForm, copy_form
 from agent.core.sql.found import Found
 from agent.core.sql.judgement import UNKNOWN
+from agent.core.sql.outlines import MAX_OUTLINED, outline, telling
 from agent.core.sql.statements import QUERY, Statement, shape
 from schemas.operation import Operation as Act
 
@@ -29,6 +31,12 @@ MAX_KEPT: Final = 2_048
 
 LONGEST_KEPT: Final = 65_536
 """Characters of a statement whose decision is kept."""
+
+MAX_KEPT_SIZE: Final = 1 << 21
+"""Characters of all of them together; then it begins anew, too."""
+
+MAX_RECENT: Final = 512
+"""Messages that are known by their bytes."""
 
 NEVER_ASKED: Final = -1
 
@@ -42,10 +50,9 @@ class Judged:
         self.found = found
         self.ruling = ruling
         self.made = made
-
-    @property
-    def denied(self) -> bool:
-        return self.ruling.decision == "deny"
+        self.denied: bool = ruling.decision == "deny"
+        self.passes: bool = not self.denied and not found.opaque
+        """It may go on as it is: it is allowed, and runs no code that has to be watched."""
 
     def refusal(self) -> bytes:
         """The ErrorResponse that tells of the denial."""
@@ -61,6 +68,9 @@ class Rulings:
         self._catalog = catalog
         self._kept: dict[tuple[str, tuple[int, ...], int], Judged] = {}
         self._shapes: dict[tuple[str, tuple[int, ...], int], Judged] = {}
+        self._size = 0
+        self._messages: dict[tuple[bytes, tuple[int, ...], int], Judged] = {}
+        self._outlines: dict[tuple[bytes, tuple[int, ...], int], Judged] = {}
         self._settings: dict[Row, int] = {}
         self._changes = catalog.changes
 
@@ -73,7 +83,7 @@ class Rulings:
     @property
     def permissive(self) -> bool:
         """Whether all is allowed whatever it does."""
-        return self._rulebook.permissive and self.masked.empty
+        return self._rulebook.permissive and not self.masked.by_column
 
     @property
     def guardian(self) -> str | None:
@@ -102,6 +112,35 @@ class Rulings:
     def forget(self) -> None:
         self._kept.clear()
         self._shapes.clear()
+        self._size = 0
+        self.read_otherwise()
+
+    def read_otherwise(self) -> None:
+        """The same bytes may be other statements now."""
+        self._messages.clear()
+        self._outlines.clear()
+
+    def recalled(self, raw: bytes, types: tuple[int, ...], setting: int, now: int) -> Judged | None:
+        """The decision about a message of one statement, by its bytes; None where it has to be read."""
+        if self._changes != self._catalog.changes or not self._rulebook.stable:
+            return None
+        judged = self._messages.get((raw, types, setting))
+        if judged is not None and now - judged.made < LIFETIME:
+            return judged
+        judged = self._outlines.get((outline(raw), types, setting))
+        return judged if judged is not None and now - judged.made < LIFETIME else None
+
+    def recall(self, raw: bytes, types: tuple[int, ...], setting: int, statement: Statement, judged: Judged) -> None:
+        """Remembers that this message, read as it is read now, is this statement alone, about which `kept` knew."""
+        if len(raw) > MAX_OUTLINED or not self._rulebook.stable:
+            return
+        if len(self._messages) >= MAX_RECENT or len(self._outlines) >= MAX_RECENT:
+            self.read_otherwise()
+        self._messages[(raw, types, setting)] = judged
+        if statement.kind == QUERY and not judged.found.constants_matter:
+            outlined = outline(raw)
+            if telling(outlined):
+                self._outlines[(outlined, types, setting)] = judged
 
     def kept(self, statement: Statement, types: tuple[int, ...], setting: int, now: int) -> Judged | None:
         """The decision about a statement, if there is one that still holds."""
@@ -122,7 +161,8 @@ class Rulings:
         """Remembers a decision, for the statement and unless its constants matter for all of its shape."""
         if len(statement.text) > LONGEST_KEPT or judged.found.changes_catalog:
             return
-        if len(self._kept) >= MAX_KEPT or len(self._shapes) >= MAX_KEPT:
+        self._size += len(statement.text)
+        if len(self._kept) >= MAX_KEPT or len(self._shapes) >= MAX_KEPT or self._size > MAX_KEPT_SIZE:
             self.forget()
         self._kept[(statement.text, types, setting)] = judged
         if statement.kind == QUERY and not judged.found.constants_matter:
@@ -142,7 +182,12 @@ class Rulings:
         screened = screen(self.masked, found, self._allowed(found.operations, statement, now))
         if isinstance(screened, Barred):
             return self._barred(ruling, screened)
-        return structs.replace(ruling, covers=screened.covers, row=row, secret=screened.secret)
+        form: CopyForm | None = None
+        if statement.tag == "COPY" and (screened.covers is not None or self.masked.search is not None):
+            form = copy_form(statement)
+            if form is None:
+                return self._barred(ruling, Barred(self.masked.name, "it copies in a form that can't be read"))
+        return structs.replace(ruling, covers=screened.covers, row=row, form=form, secret=screened.secret)
 
     def _decide(self, found: Found, statement: Statement, now: int) -> Ruling:
         """What the rules say. Until there is consent to wait for, what needs it is denied."""

@@ -139,7 +139,7 @@ class Trial(Inquiry):
         task.stage = RUNNING
         if request is not None:
             request.held = True
-            request.withheld = task.watched and not self._rulings.masked.empty
+            request.withheld = task.watched and self._rulings.masked.by_column
         task.request = request
         task.checked = False
         return False

@@ -32,6 +32,10 @@ class Watch:
         """What the client gets in place of this ErrorResponse to an operation, if not the same."""
         raise NotImplementedError
 
+    def told(self, tag: int, body: bytes) -> bytes | None:
+        """What the client gets in place of a notice, a notification or a setting, if not the same."""
+        raise NotImplementedError
+
     def parameter(self, name: str, value: str) -> None:
         """A setting that the server reports."""
         raise NotImplementedError

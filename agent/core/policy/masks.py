@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from agent.core.masking.search import Search
 from agent.core.policy.conditions import Condition, session_values
 from agent.core.policy.globs import Globs, can_begin
 from agent.core.sql.found import Output
@@ -31,12 +32,23 @@ class Masks:
 
     def __init__(self, policy: Policy) -> None:
         self._compiled: list[_Compiled] = [_Compiled(mask) for mask in policy.masks]
+        self._searches: dict[tuple[str, ...], Search] = {}
 
     def masked(self, identity: Identity, resource: str, address: str = "", client: str = "") -> Masked:
         """What is hidden from a session of this identity on the resource, TYPE/NAME. `address` is the client's, with
         or without its port; `client` what it calls itself. A mask whose `unless` can't be evaluated is in force."""
         values = session_values(identity, resource, address, client)
-        return Masked([one for one in self._compiled if one.concerns(resource, values)])
+        found = [one for one in self._compiled if one.concerns(resource, values)]
+        return Masked(found, self._search([one.mask for one in found if one.mask.types or one.mask.patterns]))
+
+    def _search(self, masks: list[Mask]) -> Search | None:
+        """What sessions with these masks are searched for: patterns are compiled once."""
+        names = tuple([mask.name for mask in masks])
+        if not names:
+            return None
+        if names not in self._searches:
+            self._searches[names] = Search(masks)
+        return self._searches[names]
 
 
 class _Compiled:
@@ -57,18 +69,20 @@ class _Compiled:
 class Masked:
     """What one session doesn't see. Made by Masks.masked.
 
-    `empty`: nothing is hidden by columns. `unenforceable` names the masks in force that find values by their look or in
-    documents, which takes the values themselves.
+    `empty`: nothing at all. `by_column`: some columns are hidden. `search`: what values are looked for in whatever is
+    told. `unenforceable` names the masks in force that are about documents, which databases have none of.
     """
 
-    def __init__(self, masks: list[_Compiled]) -> None:
+    def __init__(self, masks: list[_Compiled], search: Search | None = None) -> None:
         self._masks: list[_Compiled] = [one for one in masks if one.columns is not None]
-        self.empty: bool = not self._masks
+        self.by_column: bool = len(self._masks) > 0
+        self.search: Search | None = search
+        self.empty: bool = not self._masks and search is None
         self.first: str = self._masks[0].mask.name if self._masks else ""
+        """The name of the first mask that hides columns."""
+        self.name: str = self.first or ("" if search is None else search.names[0])
         """The name of the first mask."""
-        self.unenforceable: tuple[str, ...] = tuple(
-            [one.mask.name for one in masks if one.mask.types or one.mask.patterns or one.mask.fields]
-        )
+        self.unenforceable: tuple[str, ...] = tuple([one.mask.name for one in masks if one.mask.fields])
 
     def hides(self, columns: tuple[str, ...], compared: tuple[str, ...] = ()) -> tuple[str, str] | None:
         """The first of the columns, `schema.table.column`, that is hidden: the mask's name, and the column. Rows may be

@@ -65,6 +65,8 @@ def beyond(operation: Operation) -> bool:
 
 def screen(masked: Masked, found: Found, allowed: tuple[Operation, ...] = ()) -> Screened | Barred:
     """What is to be done about a statement. `allowed` are those of its operations `beyond` that a rule allows."""
+    if not masked.by_column:
+        return CLEAR
     barred = _past_columns(masked, found, allowed)
     if barred is not None:
         return barred
