@@ -56,6 +56,7 @@ STATEMENTS = {
     "do 'note'": ("insert", ADD, "DO"),
     "copy notes from stdin": ("copy", "", "COPY 1"),
     "discard plans": ("", "", "DISCARD PLANS"),
+    "set search_path": ("", "", "SET"),
     "set constraints": ("", "", "SET CONSTRAINTS"),
 }
 """How a statement begins: what it leaves behind, the tree that is printed, its tag."""

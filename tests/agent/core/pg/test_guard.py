@@ -269,3 +269,72 @@ def test_a_session_without_rules_asks_nothing() -> None:
     data = query("select 1") + steps("do 'kill'") + SYNC + CALL
     assert told(made.client(data)) == told(Backend().answer(data))
     assert b"".join(made.sent) == data
+
+
+def passes(made: Conversation, message: bytes) -> bool:
+    """Whether a message goes to the server alone, nothing being asked about it."""
+    made.sent.clear()
+    made.client(message)
+    return made.sent == [message]
+
+
+def thrice(made: Conversation, text: str = "select 0 where a = {}") -> None:
+    """Has the message known by its bytes and by its outline."""
+    for number in (1, 1, 2, 3):
+        made.client(query(text.format(number)))
+    assert passes(made, query(text.format(1))) and passes(made, query(text.format(44)))
+
+
+def test_what_is_known_by_its_bytes_grows_old() -> None:
+    """A message that needs no reading is asked about anew after a second, with the same constants and with others."""
+    made = begun()
+    thrice(made)
+    made.session.now += LIFETIME
+    assert not passes(made, query("select 0 where a = 1"))
+    made.session.now += LIFETIME
+    assert not passes(made, query("select 0 where a = 77"))
+
+
+@pytest.mark.parametrize("statement", ["set search_path = a", "do 'note'"])
+def test_settings_and_what_is_known_by_its_bytes(statement: str) -> None:
+    """After what may have changed a setting, settings are asked before anything passes."""
+    made = begun()
+    thrice(made)
+    made.client(query(statement))
+    assert not passes(made, query("select 0 where a = 1"))
+
+
+def test_another_policy_and_what_is_known_by_its_bytes() -> None:
+    """Another policy is in force at once for messages that need no reading."""
+    made = begun()
+    thrice(made, "insert into notes values ({})")
+    made.session.feed(PolicyChanged(NO_INSERTS))
+    for number in (1, 5):
+        assert codes(made.client(query(f"insert into notes values ({number})")))
+
+
+def test_another_session_and_what_is_known_by_its_bytes() -> None:
+    """What another session did to the catalog has every message asked about anew."""
+    made = begun()
+    thrice(made)
+    made.session.session._catalog.changes += 1
+    assert not passes(made, query("select 0 where a = 66"))
+
+
+def test_another_quoting_and_what_is_known_by_its_bytes() -> None:
+    """When the server says that it reads strings otherwise, the same bytes are read anew."""
+    made = begun()
+    thrice(made)
+    guard = made.session.session._guard
+    assert guard is not None
+    guard.parameter("standard_conforming_strings", "off")
+    assert guard._rulings.recalled(b"select 0 where a = 1", (), guard._setting, made.session.now) is None
+
+
+def test_a_refusal_is_never_recalled_as_allowed() -> None:
+    """What is denied by its text is denied by its bytes, and by its outline."""
+    made = begun()
+    made.session.feed(PolicyChanged(NO_INSERTS))
+    for number in (1, 1, 1, 2, 3, 1):
+        assert codes(made.client(query(f"insert into notes values ({number})")))
+    assert made.backend.committed == []
