@@ -179,7 +179,7 @@ class Rulings:
         ruling = self._decide(found, statement, now)
         if ruling.decision == "deny" or self.masked.empty:
             return ruling
-        screened = screen(self.masked, found, self._allowed(found.operations, statement, now))
+        screened = screen(self.masked, found, self._allowed((*found.operations, *found.reaches), statement, now))
         if isinstance(screened, Barred):
             return self._barred(ruling, screened)
         form: CopyForm | None = None

@@ -37,6 +37,8 @@ _FILES: Final = frozenset(
 )
 
 
+_STAY: Final = ("moddatetime", "autoinc", "insert_username")
+"""Triggers in C, of PostgreSQL's own extensions, that put nothing anywhere but into their row."""
 _WRITES: Final = ("INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE")
 
 
@@ -67,7 +69,7 @@ def screen(masked: Masked, found: Found, allowed: tuple[Operation, ...] = ()) ->
     """What is to be done about a statement. `allowed` are those of its operations `beyond` that a rule allows."""
     if not masked.by_column:
         return CLEAR
-    barred = _past_columns(masked, found, allowed)
+    barred = _past_columns(masked, found, allowed) or _past_reach(masked, found, allowed)
     if barred is not None:
         return barred
     hidden = masked.hides((), found.compared)
@@ -108,6 +110,16 @@ def _past_columns(masked: Masked, found: Found, allowed: tuple[Operation, ...]) 
     for operation in found.operations:
         if (operation.verb in _OUTSIDE or str(operation) in _FILES) and operation not in allowed:
             return Barred(masked.first, f"it does {operation}, which may read what is masked")
+    return None
+
+
+def _past_reach(masked: Masked, found: Found, allowed: tuple[Operation, ...]) -> Barred | None:
+    """What code could do that a rollback doesn't undo: what it had read would be gone before it is judged."""
+    for operation in found.reaches:
+        called = operation.object.rpartition(".")[2] if operation.verb == "EXECUTE" else ""
+        elsewhere = called != "" and called not in _STAY and not operation.object.startswith("pg_catalog.")
+        if (elsewhere or operation.verb in _OUTSIDE or str(operation) in _FILES) and operation not in allowed:
+            return Barred(masked.first, f"code that it runs might do {operation}, which could not be undone")
     return None
 
 
