@@ -149,6 +149,9 @@ class Ledger:
             return
         operation.ended = True
         rest, copied, veil = operation.rest, operation.copied, operation.veil
+        masked = () if veil is None else veil.masked
+        if veil is not None:
+            operation.rows += veil.rows
         if operation.error_code is not None:
             outcome = "denied" if operation.denied else "error"
         finished = operation.finished if operation.finished else now
@@ -165,7 +168,7 @@ class Ledger:
                 max(finished - operation.started, 0),
                 operation.error_code,
                 operation.error_message,
-                () if veil is None else veil.masked,
+                masked,
                 0 if veil is None else veil.values,
                 0 if rest is None else int(rest.size),
                 None if rest is None else rest.hexdigest(),

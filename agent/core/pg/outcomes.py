@@ -141,6 +141,10 @@ class Outcomes:
             self._cut(data[start:at], out, now)
             self._cut(operation.veil.finished(), out, now)
             start = at
+        if tag == messages.FUNCTION_RESULT and operation is not None and operation.veil is not None:
+            self._cut(data[start:at], out, now)
+            self._cut(operation.veil.returned(data[at:end]), out, now)
+            start = end
         self._effect(tag, request, operation, data, at + HEAD, end, out, now)
         if effect == COMPLETES:
             self._exchange.pop()

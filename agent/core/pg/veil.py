@@ -17,7 +17,7 @@ from agent.core.masking.replacement import Replacement
 from agent.core.masking.replacer import Replacer
 from agent.core.masking.rows import Plan, RowError, Rows
 from agent.core.masking.search import Search
-from agent.core.pg.messages import DATA_ROW, ProtocolError, string_end, u16
+from agent.core.pg.messages import DATA_ROW, ProtocolError, message, string_end, u16
 from agent.core.policy.masks import Cover
 from agent.core.sql.copying import CopyForm
 
@@ -72,6 +72,8 @@ class Veil:
         self._copy: Copy | None = None
         self._counts: dict[str, int] = {}
         self._replaced = 0
+        self.rows = 0
+        """How many rows it has been through, COPY data left out."""
 
     def described(self, body: bytes) -> None:
         """The server describes the rows that are to come."""
@@ -137,6 +139,19 @@ class Veil:
         except RowError as error:
             raise ProtocolError(f"masked rows: {error}") from None
 
+    def returned(self, data: bytes) -> bytes:
+        """A FunctionCallResponse. Of its value no type is known, so it is searched as a text."""
+        search, value = self._search, data[9:]
+        if search is None or not search.suspects(value):
+            return data
+        made = search.text(self._key, value)
+        if made is value:
+            return data
+        self._replaced += 1
+        for name in search.names:
+            self._counts[name] = self._counts.get(name, 0) + 1
+        return message(data[0], len(made).to_bytes(4, "big") + made)
+
     @property
     def masked(self) -> tuple[str, ...]:
         """What was replaced: columns, `schema.table.column`, and the names of masks that found values by their look."""
@@ -150,9 +165,10 @@ class Veil:
         return self._replaced
 
     def _settle(self) -> None:
-        plan = self._rows.plan if self._rows is not None else None
-        if self._copy is not None:
-            plan = self._copy.plan
+        plan = None if self._copy is None else self._copy.plan
+        if self._rows is not None:
+            plan = self._rows.plan
+            self.rows += int(plan.rows)
         self._rows, self._copy = None, None
         if plan is None:
             return

@@ -124,7 +124,7 @@ def test_consent_that_cannot_be_asked_for() -> None:
         Found(READ.operations, shown=("app.users.email",)),
         Found(READ.operations, compared=("app.users.email",)),
         Found(READ.operations, shown=("*",)),
-        Found(READ.operations, opaque=True),
+        Found(READ.operations, shown=("*",), opaque=True),
         Found((Operation("CREATE INDEX", "app.i"),), defines=("app.users",)),
         Found(
             (Operation("RENAME", "app.users.email TO app.users.mail"),), defines=("app.users.email TO app.users.mail",)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agent.core.policy.conditions import ConditionError
-from agent.core.policy.masks import Masked, Masks
+from agent.core.policy.masks import Cover, Masked, Masks
 from agent.core.sql.columns import UNKNOWN_COLUMN
+from agent.core.sql.found import Output, Source
 from schemas.identity import Identity
 from schemas.policy import Mask, Policy
 
@@ -86,7 +89,7 @@ def test_http_values() -> None:
 
 
 def test_unenforceable() -> None:
-    """Masks that go by what a value looks like are named: columns don't tell where such values are."""
+    """Masks about fields of documents are named: a database has none. Types and patterns are searched for."""
     found = masked(
         PERSONAL,
         Mask("look", types=("email",)),
@@ -94,9 +97,54 @@ def test_unenforceable() -> None:
         Mask("json", fields=("$.email",)),
         Mask("off", types=("email",), unless="true"),
     )
-    assert found.unenforceable == ("look", "both", "json")
-    assert masked(Mask("look", types=("email",))).empty
+    assert found.unenforceable == ("json",)
+    assert found.search is not None and found.search.names == ("look", "both")
     assert masked(PERSONAL).unenforceable == ()
+    assert masked(PERSONAL).search is None
+    assert masked(Mask("json", fields=("$.email",))).empty
+
+
+def test_looks_without_columns() -> None:
+    """A mask by look alone hides no column, and isn't nothing."""
+    found = masked(Mask("look", types=("email",)))
+    assert (found.empty, found.by_column, found.first, found.name) == (False, False, "", "look")
+    assert (masked().empty, masked().name) == (True, "")
+    assert masked(PERSONAL, Mask("look", types=("email",))).name == "personal"
+
+
+def test_searches_are_compiled_once() -> None:
+    """Sessions with the same masks in force share what they are searched for; others don't."""
+    masks = Masks(
+        Policy(
+            "0" * 16,
+            masks=(Mask("a", types=("email",)), Mask("b", types=("iban",), unless="identity.subject == 'olga'")),
+        )
+    )
+    first, second = masks.masked(ANN, "pg/shop"), masks.masked(ANN, "pg/other")
+    assert first.search is second.search
+    other = masks.masked(OFFICER, "pg/shop").search
+    assert other is not None and other.names == ("a",)
+
+
+def output(*sources: Source) -> Output:
+    return Output("x", sources)
+
+
+@pytest.mark.parametrize("way", ["redact", "partial", "hash", "null", "fake"])
+def test_cover(way: Any) -> None:
+    """A column is covered by the first mask that hides anything in it, in that mask's way where the value is the
+    column's own; what is made of hidden values is redacted, lest it tells of them."""
+    found = masked(Mask("ids", columns=("app.users.ssn",), replacement=way), Mask("rest", columns=("app.*.*",)))
+    ssn, name = Source("app.users.ssn", plain=True), Source("app.users.name", plain=True)
+    assert found.cover(output(ssn)) == Cover("ids", way, ("app.users.ssn",))
+    assert found.cover(output(name, ssn)) == Cover("ids", way, ("app.users.ssn",))
+    assert found.cover(output(name)) == Cover("rest", "redact", ("app.users.name",))
+    assert found.cover(output(Source("other.t.c", plain=True))) is None
+    assert found.cover(output()) is None
+    made = found.cover(output(Source("app.users.ssn")))
+    assert made == Cover("ids", "null" if way == "null" else "redact", ("app.users.ssn",))
+    unknown = found.cover(output(Source(UNKNOWN_COLUMN)))
+    assert unknown is not None and unknown.mask == "ids"
 
 
 def test_concerns_tables() -> None:
