@@ -2,6 +2,7 @@
 
     nox -s bench                         all of it
     nox -s bench -- --quick              a minute or two, to see that it works
+    nox -s bench -- --only decisions     what a policy costs: also cold, guarded, masked
     nox -s bench -- --only transactions --clients 8 --seconds 10
 
 The contestants take turns, round after round, so that a machine that slows down slows all of them; what is printed is
@@ -17,7 +18,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent))  # at the end: an installed agent goes before the source beside us
 
-from bench import measurements
+from bench import guarding, measurements
 from bench.contestants import Ring
 
 PARTS: dict[str, Callable[[Ring, argparse.Namespace], str]] = {
@@ -27,6 +28,10 @@ PARTS: dict[str, Callable[[Ring, argparse.Namespace], str]] = {
     "memory": measurements.memory,
     "idle": measurements.idle,
     "startup": measurements.startup,
+    "decisions": guarding.decisions,
+    "cold": guarding.cold,
+    "guarded": guarding.guarded,
+    "masked": guarding.masked,
 }
 
 
@@ -42,6 +47,8 @@ def options() -> argparse.Namespace:
     words.add_argument("--rows", type=int, default=1_000_000, help="of the transfer")
     words.add_argument("--large", type=int, default=5_000_000, help="rows of the answer that memory is measured over")
     words.add_argument("--idle", type=int, default=1000, help="connections that do nothing")
+    words.add_argument("--statements", type=int, default=300, help="that were never seen, of the part `cold`")
+    words.add_argument("--guarded", type=int, default=8, help="number of pgbench clients under a policy")
     words.add_argument("--scale", type=int, default=10, help="of pgbench's tables")
     words.add_argument("--python", default=sys.executable, help="the interpreter that hoopctl is installed in")
     words.add_argument("--durability", choices=("strict", "group"), default="strict")
@@ -50,6 +57,7 @@ def options() -> argparse.Namespace:
     found = words.parse_args()
     if found.quick:
         found.seconds, found.rounds, found.rows, found.large, found.idle = 1, 1, 100_000, 500_000, 100
+        found.statements = 50
     return found
 
 

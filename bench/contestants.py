@@ -176,6 +176,35 @@ class Ring:
             result.append(Contestant(name, endpoint, agent.pid))
         return result
 
+    def variants(self, name: str, settings: dict[str, dict[str, Any]]) -> list[Contestant]:
+        """Agents of one implementation that differ in their settings, without TLS; `clear` ends them."""
+        self.clear()
+        made = []
+        for number, (variant, words) in enumerate(settings.items()):
+            agent = self._agent(number, self.agents[name], False, words)
+            endpoint = replace(agent.endpoint(DATABASE), sslmode="disable")
+            made.append(Contestant(variant, endpoint, agent.pid))
+        return made
+
+    def policy(self, text: str) -> dict[str, str]:
+        """The setting that puts this policy into force."""
+        path = Path(tempfile.mkdtemp(dir=self._scratch, prefix="policy-")) / "policy.yaml"
+        path.write_text(text)
+        return {"policy": str(path)}
+
+    def rows(self, count: int) -> None:
+        """Makes the table that is transferred."""
+        self.run(
+            "psql",
+            "-q",
+            "-c",
+            "SET client_min_messages = error; DROP TABLE IF EXISTS bench_rows; CREATE UNLOGGED TABLE bench_rows AS"
+            " SELECT i AS id, 'customer ' || i AS name, md5(i::text) AS digest, now() AS created, i * 0.01 AS balance"
+            f" FROM generate_series(1, {count}) i",
+            "-c",
+            "VACUUM ANALYZE bench_rows",
+        )
+
     def _agent(self, number: int, environment: dict[str, str], tls: bool, settings: dict[str, Any]) -> AgentProcess:
         mode = "require" if tls else "disable"
         url = f"postgresql://{USER}@127.0.0.1:{self.server.port}/{DATABASE}?sslmode={mode}"

@@ -78,16 +78,7 @@ def latencies(ring: Ring, who: Contestant, mode: str, words: argparse.Namespace)
 
 def transfer(ring: Ring, words: argparse.Namespace) -> str:
     """psql copies and selects rows into nothing: rows a second."""
-    ring.run("psql", "-q", "-c", "DROP TABLE IF EXISTS bench_rows")
-    ring.run(
-        "psql",
-        "-q",
-        "-c",
-        "CREATE UNLOGGED TABLE bench_rows AS SELECT i AS id, 'customer ' || i AS name, md5(i::text) AS digest,"
-        f" now() AS created, i * 0.01 AS balance FROM generate_series(1, {words.rows}) i",
-        "-c",
-        "VACUUM ANALYZE bench_rows",
-    )
+    ring.rows(words.rows)
     statements = {"COPY … TO STDOUT": "COPY bench_rows TO STDOUT", "SELECT": "SELECT * FROM bench_rows"}
     rows = []
     names: list[str] = []
