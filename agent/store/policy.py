@@ -352,7 +352,8 @@ def _warnings_of_masks(document: Document, keys: dict[str, Value]) -> list[Probl
     items = keys["masks"].items() if "masks" in keys and not document.problems else []
     for item in items:
         found = Value(noted, item.node, item.key).mapping(None)
-        for name in ("fields", "types", "patterns"):
-            if name in found:
-                found[name].problem("this version hides columns alone: it doesn't look into values")
+        if "fields" in found:
+            found["fields"].problem("this version looks into no documents of HTTP: fields hide nothing")
+        if "opaque" in found and found["opaque"].written == "mask":
+            found["opaque"].problem("this version refuses code that can't be followed, as opaque: deny says")
     return in_order(noted.problems)
