@@ -51,6 +51,7 @@ class Replies(Outcomes):
         start: i64 = 0
         needed: i64 = 0
         rows = self._row_taker()
+        watched = self.watch is not None
         while at < size:
             if self._passing > 0:
                 step = min(self._passing, size - at)
@@ -64,7 +65,7 @@ class Replies(Outcomes):
             length = u32(data, at + 1)
             if length < 4:
                 raise ProtocolError(f"invalid message length (got {length}, expected at least 4)")
-            if self.watch is not None and self._watches(tag):
+            if watched and (tag != messages.DATA_ROW or rows is None) and self._watches(tag):
                 end = at + 1 + length
                 if length > MAX_SERVER_MESSAGE:
                     raise ProtocolError(
