@@ -71,6 +71,8 @@ class Rulings:
         self._size = 0
         self._messages: dict[tuple[bytes, tuple[int, ...], int], Judged] = {}
         self._outlines: dict[tuple[bytes, tuple[int, ...], int], Judged] = {}
+        self._silent: set[bytes] = set()
+        """Outlines that don't tell."""
         self._settings: dict[Row, int] = {}
         self._changes = catalog.changes
 
@@ -119,6 +121,7 @@ class Rulings:
         """The same bytes may be other statements now."""
         self._messages.clear()
         self._outlines.clear()
+        self._silent.clear()
 
     def recalled(self, raw: bytes, types: tuple[int, ...], setting: int, now: int) -> Judged | None:
         """The decision about a message of one statement, by its bytes; None where it has to be read."""
@@ -139,8 +142,11 @@ class Rulings:
         self._messages[(raw, types, setting)] = judged
         if statement.kind == QUERY and not judged.found.constants_matter:
             outlined = outline(raw)
-            if telling(outlined):
-                self._outlines[(outlined, types, setting)] = judged
+            if outlined and outlined not in self._silent:
+                if telling(outlined):
+                    self._outlines[(outlined, types, setting)] = judged
+                elif len(self._silent) < MAX_RECENT:
+                    self._silent.add(outlined)
 
     def kept(self, statement: Statement, types: tuple[int, ...], setting: int, now: int) -> Judged | None:
         """The decision about a statement, if there is one that still holds."""

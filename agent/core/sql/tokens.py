@@ -10,6 +10,7 @@ import ctypes
 import re
 from typing import Final
 
+from mypy_extensions import i64
 from postgast.native import lib
 
 MAX_JUDGED: Final = 16 << 20
@@ -142,23 +143,27 @@ def _bound(text: str) -> None:
 
 def _decode(found: bytes, tokens: Tokens) -> None:
     """Reads ScanResult {version = 1, tokens = 2 {start = 1, end = 2, token = 4, keyword_kind = 5}}: varints all."""
-    at = 0
-    count = len(found)
+    kinds, starts, ends, keywords = tokens.kinds, tokens.starts, tokens.ends, tokens.keywords
+    at: i64 = 0
+    count: i64 = len(found)
     while at < count:
-        tag = found[at]
+        tag: i64 = found[at]
         at += 1
-        value = 0
-        shift = 0
+        value: i64 = 0
+        shift: i64 = 0
         while found[at] >= 128:
-            value |= (found[at] & 127) << shift
+            value |= (i64(found[at]) & 127) << shift
             shift += 7
             at += 1
-        value |= found[at] << shift
+        value |= i64(found[at]) << shift
         at += 1
         if tag != 0x12:
             continue
         stop = at + value
-        start = end = kind = keyword = 0
+        start: i64 = 0
+        end: i64 = 0
+        kind: i64 = 0
+        keyword: i64 = 0
         while at < stop:
             tag = found[at]
             at += 1
@@ -168,10 +173,10 @@ def _decode(found: bytes, tokens: Tokens) -> None:
                 value &= 127
                 shift = 7
                 while found[at] >= 128:
-                    value |= (found[at] & 127) << shift
+                    value |= (i64(found[at]) & 127) << shift
                     shift += 7
                     at += 1
-                value |= found[at] << shift
+                value |= i64(found[at]) << shift
                 at += 1
             if tag == 0x10:
                 end = value
@@ -182,7 +187,7 @@ def _decode(found: bytes, tokens: Tokens) -> None:
             else:
                 keyword = value
         if kind != SQL_COMMENT and kind != C_COMMENT:
-            tokens.kinds.append(kind)
-            tokens.starts.append(start)
-            tokens.ends.append(end)
-            tokens.keywords.append(keyword)
+            kinds.append(int(kind))
+            starts.append(int(start))
+            ends.append(int(end))
+            keywords.append(int(keyword))
