@@ -176,7 +176,7 @@ class Known:
     def read(self, text: str, search_path: str | None, columns: bool) -> Explanation:
         if text != "delete from users":
             raise ReaderError("the server is away")
-        return Explanation((Explained(text, 0, "DELETE", Found((Operation("DELETE", "app.users"),))),))
+        return Explanation((Explained(text, 0, Found((Operation("DELETE", "app.users"),)), "DELETE"),))
 
 
 def explained(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, str | None, bool]]:

@@ -48,7 +48,7 @@ masks:
 def one(text: str, *operations: str, **more: Any) -> Explained:
     acts = tuple(Operation(*operation.partition(" ")[::2]) for operation in operations)
     settled = {name: more.pop(name) for name in ("unsettled", "notes", "error") if name in more}
-    return Explained(text, 0, text.split(" ")[0], Found(acts, **more), **settled)
+    return Explained(text, 0, Found(acts, **more), text.split(" ")[0], **settled)
 
 
 DELETE = one("DELETE FROM v", "DELETE app.v", "DELETE app.users")

@@ -242,7 +242,7 @@ class Interrogation:
         if self._ran:
             known, more = structs.replace(known, opaque=True), (*more, _PARSING)
         said = (*notes, *more)
-        self._keep(Explained(statement.text, statement.start, statement.tag, known, self._unsettled, said))
+        self._keep(Explained(statement.text, statement.start, known, statement.tag, self._unsettled, said))
         self._unsettled = self._unsettled or known.changes_settings or known.changes_catalog
 
     def _refused(self, error: bytes, tree: TreeWanted | None) -> None:
@@ -250,7 +250,9 @@ class Interrogation:
         statement = self._statements[len(self._found)]
         left_out = 0 if tree is None or tree.before < MOST_PADDING else tree.before
         said = _error(error, None if tree is None else left_out)
-        self._keep(Explained(statement.text, statement.start, statement.tag, unsettled=self._unsettled, error=said))
+        self._keep(
+            Explained(statement.text, statement.start, Found(), statement.tag, unsettled=self._unsettled, error=said)
+        )
 
     def _keep(self, explained: Explained) -> None:
         self._found.append(explained)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from msgspec import Struct
 
 from agent.core.sql.found import Found
-
-NOTHING_FOUND: Final = Found()
 
 
 class ServerError(Struct, frozen=True):
@@ -29,10 +25,10 @@ class Explained(Struct, frozen=True):
     """Without its semicolon."""
     start: int
     """Where it begins in the text, in characters."""
+    found: Found
+    """Which columns it lets out is found only if it was asked for."""
     tag: str = ""
     """PostgreSQL's command tag, as far as the first words tell it."""
-    found: Found = NOTHING_FOUND
-    """Which columns it lets out is found only if it was asked for."""
     unsettled: bool = False
     """Statements before it change settings or the catalog: it was looked at as if they didn't."""
     notes: tuple[str, ...] = ()
