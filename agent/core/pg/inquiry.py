@@ -14,7 +14,7 @@ from agent.core.pg.errors import fields, is_told
 from agent.core.pg.exchange import PARSE, QUERY, Exchange, Operation, Request
 from agent.core.pg.ledger import Ledger, Ruling
 from agent.core.pg.messages import HEAD, Inbox, message
-from agent.core.pg.refusals import commits, failing, masked_error, refused_commit
+from agent.core.pg.refusals import commits, concealed, failing, masked_error, refused_commit
 from agent.core.pg.replies import Replies
 from agent.core.pg.requests import Requests
 from agent.core.pg.rulings import LIFETIME, NEVER_ASKED, Judged, Row, Rulings
@@ -152,15 +152,8 @@ class Inquiry(Watch):
         masked = self._rulings.masked
         if masked.empty:
             return None
-        if operation is not None and (operation.secret or self._may_tell(operation)):
-            return masked_error(body)
-        told = body
-        if masked.by_column and b"\0D" in body:
-            kept = [field for field in body.split(b"\0") if field and field[:1] != b"D"]
-            told = b"".join([field + b"\0" for field in kept]) + b"\0"
-        if masked.search is not None:
-            told = masked.search.report(self._ledger.key, told)
-        return None if told is body else message(messages.ERROR, told)
+        secret = masked.by_column and operation is not None and (operation.secret or self._may_tell(operation))
+        return masked_error(body) if secret else concealed(body, masked, self._ledger.key)
 
     def told(self, tag: int, body: bytes) -> bytes | None:
         search, key = self._rulings.masked.search, self._ledger.key
@@ -177,9 +170,16 @@ class Inquiry(Watch):
         task = self._task
         if task is None or task.operation is not operation or task.inside is None:
             return operation.watched
-        found = task.inside.step()
-        masked = self._rulings.masked
-        return not isinstance(found, Found) or masked.any_of(found.shown) or masked.any_of(found.compared)
+        return self._rulings.reads_masked(task.inside.step())
+
+    def _fault(self, task: Task, body: bytes) -> bytes:
+        """What the client gets of an error that the server answered to the agent's own question."""
+        masked, operation, inside = self._rulings.masked, task.operation, task.inside
+        if masked.by_column and inside is not None and self._rulings.reads_masked(inside.step()):
+            return masked_error(body)
+        if operation is not None and operation.secret:
+            return masked_error(body)
+        return concealed(body, masked, self._ledger.key) or message(messages.ERROR, body)
 
     def heard(self, request: Request, tag: int, body: bytes) -> None:
         if self._talk is not None:
@@ -216,10 +216,10 @@ class Inquiry(Watch):
             self._ran, task.coded = False, True
         if talk.scans:
             if talk.error is not None and fields(talk.error).get("R") != SEVERAL:
-                task.fault = message(messages.ERROR, talk.error)
+                task.fault = self._fault(task, talk.error)
             return
         if talk.error is not None:
-            task.fault = message(messages.ERROR, talk.error)
+            task.fault = self._fault(task, talk.error)
             if self._exchange.skipping:
                 self._open = True
             return

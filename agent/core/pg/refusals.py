@@ -10,6 +10,7 @@ from agent.core.pg.errors import error_response, fields
 from agent.core.pg.ledger import Ruling
 from agent.core.pg.messages import message, text
 from agent.core.pg.requests import FAILS
+from agent.core.policy.masks import Masked
 
 FAIL_QUERY: Final = message(messages.QUERY, text(FAILS))
 """Fails as a Query or FunctionCall does: a ReadyForQuery follows."""
@@ -61,6 +62,18 @@ def masked_error(body: bytes) -> bytes:
     """An ErrorResponse of a statement that reads masked columns: what kind of error it is and where, and no more."""
     kept = [field + b"\0" for field in body.split(b"\0") if field[:1] in _TELLING]
     return message(messages.ERROR, b"".join(kept) + b"M" + text(_MASKED) + b"\0")
+
+
+def concealed(body: bytes, masked: Masked, key: bytes) -> bytes | None:
+    """What is told of any other ErrorResponse in its place, if not the same: where columns are masked, without what is
+    quoted of a row, and without what is found by its look."""
+    told = body
+    if masked.by_column and b"\0D" in body:
+        kept = [field for field in body.split(b"\0") if field and field[:1] != b"D"]
+        told = b"".join([field + b"\0" for field in kept]) + b"\0"
+    if masked.search is not None:
+        told = masked.search.report(key, told)
+    return None if told is body else message(messages.ERROR, told)
 
 
 def too_much() -> bytes:

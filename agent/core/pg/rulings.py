@@ -17,8 +17,8 @@ from agent.core.policy.rulebook import Rulebook
 from agent.core.policy.screening import Barred, beyond, screen, screen_inside
 from agent.core.sql.catalog import Catalog
 from agent.core.sql.copying import CopyForm, copy_form
-from agent.core.sql.found import Found
-from agent.core.sql.judgement import UNKNOWN
+from agent.core.sql.found import Found, Wanted
+from agent.core.sql.judgement import UNKNOWN, TreeWanted
 from agent.core.sql.outlines import MAX_OUTLINED, outline, telling
 from agent.core.sql.statements import QUERY, Statement, shape
 from schemas.operation import Operation as Act
@@ -223,6 +223,12 @@ class Rulings:
             parts = (*parts, found)
         barred = screen_inside(self.masked, parts, self._allowed(operations, statement, now))
         return ruling if barred is None else self._barred(ruling, barred)
+
+    def reads_masked(self, found: Found | Wanted | TreeWanted) -> bool:
+        """Whether what was found of code so far has anything to do with masked columns; what isn't known may."""
+        if not isinstance(found, Found):
+            return True
+        return self.masked.any_of(found.shown) or self.masked.any_of(found.compared)
 
     def _barred(self, ruling: Ruling, barred: Barred) -> Ruling:
         return Ruling(ruling.operations, "deny", barred.mask, ruling.policy, f"{barred.why}, so it can't be masked")

@@ -40,6 +40,9 @@ def added(whole: Found, statement: Statement, parts: list[Found], facts: Facts) 
     outputs = _outputs(statement, parts, runs, facts)
     if isinstance(outputs, Wanted):
         return outputs
+    if statement.tag == "COPY" and statement.inner is None and outputs is not None and not _elsewhere(first):
+        read = tuple([source.column for output in outputs for source in output.sources])
+        whole = msgspec.structs.replace(whole, defines=(), shown=(*whole.shown, *read))
     return msgspec.structs.replace(whole, outputs=outputs, moves=tuple(moves), cursor=cursor)
 
 
@@ -97,6 +100,11 @@ def _copied(statement: Statement, facts: Facts) -> tuple[Output, ...] | Wanted |
     if not rows:
         return None
     return of_table(int(rows[0][0] or "0"), tuple(strings(node.copy_stmt.attlist)), facts)
+
+
+def _elsewhere(found: Found) -> bool:
+    """Whether a COPY is one of a file or a program of the server's."""
+    return any(one.verb in ("COPY FILE", "COPY PROGRAM") for one in found.operations)
 
 
 def _made(relation: str, names: tuple[str, ...], outputs: tuple[Output, ...] | None) -> tuple[Move, ...]:
