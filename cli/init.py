@@ -48,8 +48,7 @@ audit:
 POLICY = """\
 # The first rule that matches an operation decides it; no match: allow.
 # What holds for an operation is decided from what the database itself says that a statement does.
-# Consent (effect: approve) and masks aren't in this version: what needs consent is denied, and so is what would let out
-# a masked column.
+# Consent (effect: approve) isn't in this version: what needs it is denied.
 version: 1
 
 rules: []
@@ -59,7 +58,14 @@ rules: []
 #    effect: deny
 #    message: Users are never deleted; set active = false instead.
 
+# Masked values are replaced in every answer; a statement in which they can't be is refused.
 masks: []
+#  - name: personal
+#    on: pg/prod
+#    columns: [app.users.email, "*.*.ssn"]
+#    types: [credit_card, iban]       # found by their look, wherever they stand
+#    with: partial                    # redact, partial, hash, null or fake
+#    unless: "'dpo' in identity.groups"
 """
 
 

@@ -19,6 +19,7 @@ PARTS = (
     "agent.core.pg",
     "agent.core.sql",
     "agent.core.policy",
+    "agent.core.masking",
     "agent.core.journal",
     "schemas",
 )
