@@ -41,7 +41,7 @@ def core() -> list[Any]:
         modules += ["agent/store/journal.py"]  # the rest of the way of every statement
         # What they import from Twisted needs no types here, and Twisted none of the building.
         options = ["--ignore-missing-imports"]
-        return mypycify([*options, *modules], group_name="agent.core", opt_level="3", debug_level="0")
+        return mypycify([*options, *modules], group_name="agent.core", opt_level="2", debug_level="0")
     except (Exception, SystemExit) as failure:
         print(f"hoopctl: agent/core stays interpreted, mypyc can't translate it: {failure}", file=sys.stderr)
         return []
