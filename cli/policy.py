@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from cli.policy_reader import Reader
 
 app = typer.Typer(help="Check and test a policy, and say what it would have decided.")
+
+
+class Layout(StrEnum):
+    """The ways to print proposals."""
+
+    yaml = "yaml"
+    table = "table"
+    json = "json"
+
 
 FormatOption = Annotated[Format | None, typer.Option("--format", help="How to print it.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The policy.yaml.")]
@@ -186,6 +196,42 @@ def backtest(
     if left:
         said.append(f"{left} recorded without their operations and left out: no rule was about their sessions")
     typer.echo("\n".join(said), err=True)
+
+
+@app.command()
+def discover(
+    resource: Annotated[
+        str | None, typer.Option(metavar="TYPE/NAME", help="Where; else the only one there is.")
+    ] = None,
+    schema: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only the tables in these schemas.")] = None,
+    table: Annotated[str, typer.Option(metavar="GLOB", help="Only these tables, TABLE or SCHEMA.TABLE.")] = "*",
+    rows: Annotated[int, typer.Option(min=1, max=10_000, help="How many rows of each table to look at.")] = 1000,
+    format_: Annotated[Layout, typer.Option("--format", help="How to print it.")] = Layout.yaml,
+) -> None:
+    """Look at samples of a database's tables and propose masks, as a policy to edit. No value is shown.
+
+    \b
+    Example:
+      hoopctl policy discover --resource pg/prod --schema app > masks.yaml
+    """
+    from cli.client import client
+    from cli.policy_discover import COLUMNS, Progress, listing, policy
+    from cli.policy_discover import discover as discovered
+
+    place = _resource(resource)
+    progress = Progress()
+    try:
+        found = discovered(client(), place, schema or [], table, rows, progress)
+    finally:
+        progress.end()
+    if format_ is Layout.yaml:
+        print(policy(found.proposals, place, rows), end="")
+    else:
+        show(listing(found.proposals), COLUMNS, Format(format_.value))
+    for name, why in found.passed_over.items():
+        typer.echo(escaped(f"not looked at: {name}: {why}"), err=True)
+    columns = len({(one.table, one.column) for one in found.proposals})
+    typer.echo(f"{_count(found.sampled, 'table')} sampled, {_count(columns, 'column')} to mask", err=True)
 
 
 @app.command()

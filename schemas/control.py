@@ -7,6 +7,8 @@ POST   /v1/seal                        a report of what was sealed
 GET    /v1/resources                   Resource, each
 POST   /v1/resources/NAME/check        whether the agent reaches it, with what TLS and login
 POST   /v1/resources/NAME/explain      ExplainRequest -> agent.core.sql.explanation.Explanation
+POST   /v1/resources/NAME/tables       TablesRequest -> schemas.discovery.Tables
+POST   /v1/resources/NAME/sample       SampleRequest -> schemas.discovery.Sample
 POST   /v1/credentials                 CredentialRequest -> Credential
 GET    /v1/service-accounts            the accounts, the revoked ones too
 POST   /v1/service-accounts            AccountRequest -> {"token": …}
@@ -35,6 +37,21 @@ class ExplainRequest(Struct, frozen=True, forbid_unknown_fields=True):
     text: Annotated[str, Meta(max_length=262_144)]
     search_path: Annotated[str, Meta(max_length=10_000)] | None = None
     columns: bool = False
+
+
+class TablesRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Asks which tables there are: globs for schemas (none: all of them), and one for TABLE or SCHEMA.TABLE."""
+
+    schemas: Annotated[tuple[Annotated[str, Meta(max_length=1000)], ...], Meta(max_length=100)] = ()
+    tables: Annotated[str, Meta(max_length=1000)] = "*"
+
+
+class SampleRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Asks what kinds of values are in a table, by so many of its rows."""
+
+    schema: Annotated[str, Meta(max_length=300)]
+    table: Annotated[str, Meta(max_length=300)]
+    rows: Annotated[int, Meta(ge=1, le=10_000)] = 1000
 
 
 class CredentialRequest(Struct, frozen=True, forbid_unknown_fields=True):

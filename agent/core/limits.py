@@ -62,6 +62,18 @@ MAX_EXPLAINED: Final = 256 * KIB
 MAX_EXPLAINING: Final = 8
 """Texts explained at a time: each takes a connection to a server."""
 
+SAMPLE_TIMEOUT: Final = 40.0
+"""Seconds for a sample of one table, login and all; one statement of it may take half."""
+
+MAX_SAMPLED_ROWS: Final = 10_000
+"""Rows of one table that are sampled: more tell nothing more of what it holds."""
+
+MAX_SAMPLED_VALUE: Final = 8_192
+"""Characters of a value that are looked at: rows of 1,600 columns still fit into a message."""
+
+MAX_SAMPLED_TABLES: Final = 10_000
+"""Tables that are listed at once; whoever has more names schemas."""
+
 CANCEL_TIMEOUT: Final = 10.0
 """Seconds for a CancelRequest to reach the server."""
 

@@ -19,7 +19,8 @@ from twisted.internet.defer import Deferred
 
 from agent.core.sql.explanation import Explanation
 from agent.identity.accounts import Accounts, Proof
-from schemas.control import AccountRequest, CredentialRequest, ExplainRequest, KillRequest
+from schemas.control import AccountRequest, CredentialRequest, ExplainRequest, KillRequest, SampleRequest, TablesRequest
+from schemas.discovery import Sample, Tables
 from schemas.identity import Identity
 
 _Request = TypeVar("_Request")
@@ -61,6 +62,12 @@ class Service(Protocol):
 
     def explain(self, resource: str, request: ExplainRequest) -> Deferred[Explanation]:
         """What the statements of a text would do on a resource (its bare name)."""
+
+    def tables(self, resource: str, request: TablesRequest) -> Deferred[Tables]:
+        """The tables of a resource (its bare name) that fit."""
+
+    def sample(self, resource: str, request: SampleRequest) -> Deferred[Sample]:
+        """What kinds of values a table of a resource (its bare name) holds."""
 
     def issue(self, identity: Identity, resource: str) -> Mapping[str, object]:
         """A credential for a resource (its bare name): the fields of schemas.control.Credential."""
@@ -106,6 +113,8 @@ class Api:
             ("GET", "resources"): (self._resources, False),
             ("POST", "resources/*/check"): (self._check, True),
             ("POST", "resources/*/explain"): (self._explain, True),
+            ("POST", "resources/*/tables"): (self._tables, True),
+            ("POST", "resources/*/sample"): (self._sample, True),
             ("POST", "credentials"): (self._credentials, False),
             ("GET", "service-accounts"): (self._accounts, True),
             ("POST", "service-accounts"): (self._create, True),
@@ -171,6 +180,22 @@ class Api:
         if "\0" in request.text or "\0" in (request.search_path or ""):
             raise ControlError(400, "a statement holds no NUL (got one in the text or the search path)")
         return self._service.explain(self._resource(asked.words[0]), request)
+
+    def _tables(self, asked: Asked) -> object:
+        request = _decoded(asked.body, TablesRequest)
+        name = self._resource(asked.words[0])
+        details = {"schemas": request.schemas, "tables": request.tables}
+        self._service.note("masks discovered", asked.caller.identity.subject, f"pg/{name}", details)
+        return self._service.tables(name, request)
+
+    def _sample(self, asked: Asked) -> object:
+        request = _decoded(asked.body, SampleRequest)
+        if "\0" in request.schema or "\0" in request.table:
+            raise ControlError(400, "a name holds no NUL (got one in the schema or the table)")
+        name = self._resource(asked.words[0])
+        details = {"table": f"{request.schema}.{request.table}", "rows": request.rows}
+        self._service.note("table sampled", asked.caller.identity.subject, f"pg/{name}", details)
+        return self._service.sample(name, request)
 
     def _credentials(self, asked: Asked) -> object:
         name = self._resource(_decoded(asked.body, CredentialRequest).resource)

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from agent.core import session as core_session
+from agent.core.events import Login
 from agent.core.limits import CREDENTIAL_LIFETIME, MAX_EXPLAINING
 from agent.core.pg.interrogation import Interrogation
+from agent.core.pg.sampling import Sampling, Survey, detector
 from agent.core.sql.explanation import Explanation
 from agent.net.admission import login
+from agent.net.asker import Asker
 from agent.net.check import Check
 from agent.net.control import ControlError
 from agent.net.driver import Connection
 from agent.net.explainer import Explainer
+from agent.net.sampler import Sampler, Surveyor
 from agent.store import configuration as hoop_yaml
 from agent.store.secret import resolve
 from schemas.configuration import PgResource
-from schemas.control import ExplainRequest
+from schemas.control import ExplainRequest, SampleRequest, TablesRequest
+from schemas.discovery import Sample, Tables
 from schemas.identity import Identity
 
 if TYPE_CHECKING:
+    from agent.core.masking.looks import Detector
     from agent.net.service import Agent
+
+_Answer = TypeVar("_Answer")
 
 
 class Desk:
@@ -36,7 +44,8 @@ class Desk:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self.accounts = agent.accounts
-        self._explaining = 0
+        self._asking = 0
+        self._looks: Detector | None = None
 
     def _live(self) -> list[Connection]:
         return [connection for connection in self._agent.connections if connection.admitted is not None]
@@ -100,21 +109,32 @@ class Desk:
         )
 
     def explain(self, resource: str, request: ExplainRequest) -> Deferred[Explanation]:
-        if self._explaining >= MAX_EXPLAINING:
-            raise ControlError(
-                503, f"too many statements are being explained (got {self._explaining} others)", "try again"
-            )
-        found = self._agent.admission.resources[resource]
         asked = Interrogation(request.text, request.search_path, request.columns)
-        self._explaining += 1
+        return self._asked(resource, lambda found, login: Explainer(self._agent, found, login, asked))
+
+    def tables(self, resource: str, request: TablesRequest) -> Deferred[Tables]:
+        asked = Survey(request.schemas, request.tables)
+        return self._asked(resource, lambda found, login: Surveyor(self._agent, found, login, asked))
+
+    def sample(self, resource: str, request: SampleRequest) -> Deferred[Sample]:
+        self._looks = self._looks or detector()
+        asked = Sampling(request.schema, request.table, request.rows, self._looks)
+        return self._asked(resource, lambda found, login: Sampler(self._agent, found, login, asked))
+
+    def _asked(self, resource: str, ask: Callable[[PgResource, Login], Asker[_Answer]]) -> Deferred[_Answer]:
+        """What a resource answers over a connection of the agent's own."""
+        if self._asking >= MAX_EXPLAINING:
+            raise ControlError(503, f"too much is being asked of databases (got {self._asking} others)", "try again")
+        found = self._agent.admission.resources[resource]
+        self._asking += 1
         return (
             self._password(found)
-            .addCallback(lambda password: Explainer(self._agent, found, login(found, password), asked).report)
-            .addBoth(self._explained)
+            .addCallback(lambda password: ask(found, login(found, password)).report)
+            .addBoth(self._answered)
         )
 
-    def _explained(self, outcome: Explanation | Failure) -> Explanation | Failure:
-        self._explaining -= 1
+    def _answered(self, outcome: _Answer | Failure) -> _Answer | Failure:
+        self._asking -= 1
         return outcome
 
     def _password(self, resource: PgResource) -> Deferred[str | None]:

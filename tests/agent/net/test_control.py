@@ -24,7 +24,8 @@ from agent.identity.accounts import Accounts
 from agent.net.control import ControlError
 from agent.net.control_http import MAX_BODY, MAX_WATCHING, listen_socket, listen_watch, prometheus
 from agent.store.control import open_database
-from schemas.control import ExplainRequest
+from schemas.control import ExplainRequest, SampleRequest, TablesRequest
+from schemas.discovery import Column, Sample, Table, Tables
 from schemas.identity import Identity
 
 Made = TypeVar("Made")
@@ -73,6 +74,12 @@ class Notes:
 
     def explain(self, resource: str, request: ExplainRequest) -> Deferred[Explanation]:
         return succeed(Explanation(role=resource, search_path=f"{len(request.text)} {request.search_path}"))
+
+    def tables(self, resource: str, request: TablesRequest) -> Deferred[Tables]:
+        return succeed(Tables(tuple(Table(schema, request.tables, True) for schema in request.schemas)))
+
+    def sample(self, resource: str, request: SampleRequest) -> Deferred[Sample]:
+        return succeed(Sample((Column(request.table, "text", True),), request.rows))
 
     def issue(self, identity: Identity, resource: str) -> Mapping[str, object]:
         issued = self.accounts.issue(identity, f"pg/{resource}", 60)
@@ -201,6 +208,15 @@ def test_explain(running: Running) -> None:
         assert (status, found["role"], found["search_path"]) == (200, "prod", f"{len(text)} a")
 
 
+def test_discover(running: Running) -> None:
+    """Tables are listed and sampled, and who had which resource looked through is recorded."""
+    status, found = running.ask("POST", "/v1/resources/pg%2Fprod/tables", {"schemas": ["app"], "tables": "u*"})
+    assert (status, found["tables"]) == (200, [{"schema": "app", "name": "u*", "readable": True}])
+    status, found = running.ask("POST", "/v1/resources/prod/sample", {"schema": "app", "table": "users", "rows": 7})
+    assert (status, found["rows"], found["columns"][0]["name"]) == (200, 7, "users")
+    assert running.service.notes == [("masks discovered", ME), ("table sampled", ME)]
+
+
 def test_who_asks(running: Running) -> None:
     """Without a token the caller is the user whom the kernel names; a credential is issued to that subject."""
     status, credential = running.ask("POST", "/v1/credentials", {"resource": "prod"})
@@ -236,6 +252,8 @@ def test_token_acts_as_its_account(running: Running) -> None:
         ("POST", "/v1/seal"),
         ("POST", "/v1/resources/prod/check"),
         ("POST", "/v1/resources/prod/explain"),
+        ("POST", "/v1/resources/prod/tables"),
+        ("POST", "/v1/resources/prod/sample"),
         ("POST", "/v1/sessions/s1/kill"),
         ("DELETE", "/v1/service-accounts/etl"),
     ):
@@ -269,6 +287,12 @@ def test_wrong_token_is_not_passed_over(running: Running, token: str) -> None:
         ("POST", "/v1/credentials", {"resource": "nope"}, 404),
         ("POST", "/v1/sessions/s9/kill", {}, 404),
         ("POST", "/v1/resources/stage/check", {}, 502),
+        ("POST", "/v1/resources/nope/tables", {}, 404),
+        ("POST", "/v1/resources/nope/sample", {"schema": "a", "table": "b"}, 404),
+        ("POST", "/v1/resources/prod/sample", {"schema": "a", "table": "b\0"}, 400),
+        ("POST", "/v1/resources/prod/sample", {"schema": "a", "table": "b", "rows": 0}, 400),
+        ("POST", "/v1/resources/prod/sample", {"schema": "a", "table": "b", "rows": 10_001}, 400),
+        ("POST", "/v1/resources/prod/tables", {"schemas": "app"}, 400),
         ("POST", "/v1/resources/nope/explain", {"text": "SELECT 1"}, 404),
         ("POST", "/v1/resources/prod/explain", {}, 400),
         ("POST", "/v1/resources/prod/explain", {"text": "SELECT 1\0"}, 400),
