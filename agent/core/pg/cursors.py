@@ -24,13 +24,22 @@ class Cursors:
         """What was found of a statement, completed by what the cursor in it is for."""
         name = found.cursor
         if not name:
-            return found
+            return self._within_reach(found) if self._outputs and _may_fetch(found) else found
         if tag == "DECLARE CURSOR":
             self._declared(name, found.outputs)
             return found
         outputs = None if self._full else self._outputs.get(name)
         columns = ("*",) if outputs is None else _columns(outputs)
         return structs.replace(found, outputs=outputs, shown=(*found.shown, *columns))
+
+    def _within_reach(self, found: Found) -> Found:
+        """Code can fetch from any cursor, and no statement shows that it does."""
+        columns: dict[str, None] = {}
+        for outputs in self._outputs.values():
+            columns.update(dict.fromkeys(("*",) if outputs is None else _columns(outputs)))
+        if self._full:
+            columns["*"] = None
+        return structs.replace(found, handed=(*found.handed, *columns), opaque=True)
 
     def _declared(self, name: str, outputs: tuple[Output, ...] | None) -> None:
         if name not in self._outputs:
@@ -44,6 +53,12 @@ class Cursors:
             self._outputs[name] = None
         else:
             self._outputs[name] = tuple([_either(one, other) for one, other in zip(before, outputs, strict=True)])
+
+
+def _may_fetch(found: Found) -> bool:
+    return found.opaque or any(
+        one.verb == "EXECUTE" and one.object.startswith("pg_catalog.cursor_to_xml") for one in found.operations
+    )
 
 
 def _columns(outputs: tuple[Output, ...]) -> tuple[str, ...]:

@@ -39,7 +39,8 @@ _FILES: Final = frozenset(
 
 _STAY: Final = ("moddatetime", "autoinc", "insert_username")
 """Triggers in C, of PostgreSQL's own extensions, that put nothing anywhere but into their row."""
-_WRITES: Final = ("INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE")
+_WRITES: Final = ("UPDATE", "DELETE", "MERGE")
+"""They show code that hangs on a table the rows that were there before."""
 
 
 class Screened(Struct, frozen=True):
@@ -77,10 +78,11 @@ def screen(masked: Masked, found: Found, allowed: tuple[Operation, ...] = ()) ->
         return Barred(hidden[0], f"it chooses, joins, groups or sorts rows by {hidden[1]}")
     reads = masked.hides(found.shown)
     if found.opaque:
-        handed = reads[1] if reads is not None else _table_with_hidden(masked, found)
+        held = reads or masked.hides(found.handed)
+        handed = held[1] if held is not None else _table_with_hidden(masked, found)
         if handed is not None:
             return Barred(masked.first, f"it runs code that may get hold of {handed}")
-    secret = reads is not None or masked.any_of(found.compared)
+    secret = reads is not None or masked.any_of(found.compared) or masked.any_of(found.held)
     if reads is None:
         return Screened(None, secret)
     if found.outputs is None:
@@ -120,6 +122,8 @@ def _past_reach(masked: Masked, found: Found, allowed: tuple[Operation, ...]) ->
         elsewhere = called != "" and called not in _STAY and not operation.object.startswith("pg_catalog.")
         if (elsewhere or operation.verb in _OUTSIDE or str(operation) in _FILES) and operation not in allowed:
             return Barred(masked.first, f"code that it runs might do {operation}, which could not be undone")
+    if found.leaves:
+        return Barred(masked.first, f"code that it runs may keep a value by {found.leaves[0]}, though it be undone")
     return None
 
 

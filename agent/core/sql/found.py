@@ -71,6 +71,12 @@ class Found(Struct, frozen=True):
     """The columns of the rows that it returns, none if it returns none; of a cursor or a statement that it makes, those
     of its rows. None: not known, or not asked for. Each may come from anywhere."""
     moves: tuple[Move, ...] = ()
+    held: tuple[str, ...] = ()
+    """Columns of tables that it deals with as a whole: its errors may tell of their values."""
+    handed: tuple[str, ...] = ()
+    """Columns of rows that code which hangs on tables gets to see."""
+    leaves: tuple[str, ...] = ()
+    """What code that it runs may leave in the session, or a sequence, though all that it did be undone: by name."""
     cursor: str = ""
     """The cursor that it declares, or fetches from: that one's outputs are what FETCH returns."""
 
@@ -109,6 +115,9 @@ def together(*found: Found) -> Found:
         tuple(dict.fromkeys(operation for one in found for operation in one.reaches)),
         found[0].outputs if len(found) == 1 else None,
         tuple([move for one in found for move in one.moves]),
+        _all(tuple(column for one in found for column in one.held)),
+        _all(tuple(column for one in found for column in one.handed)),
+        _all(tuple(name for one in found for name in one.leaves)),
         found[0].cursor if len(found) == 1 else "",
     )
 

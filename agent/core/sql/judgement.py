@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from agent.core.sql import columns, outputs, queries, results, utility
+from agent.core.sql import columns, definitions, outputs, queries, results, utility
 from agent.core.sql.context import context_statement
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted, together, wanted_together
@@ -64,14 +64,24 @@ def judge_trees(trees: list[Node], facts: Facts) -> Found | Wanted:
         return wanted_together(used, given) if isinstance(given, Wanted) else used
     if isinstance(given, Wanted):
         return given
+    handed = definitions.of_written(found.operations, facts) if found.opaque else ()
+    if isinstance(handed, Wanted):
+        return handed
     return msgspec.structs.replace(
-        found, shown=used.shown, compared=used.compared, outputs=given.outputs, moves=given.moves
+        found, shown=used.shown, compared=used.compared, outputs=given.outputs, moves=given.moves, handed=handed
     )
 
 
 def _utility(statement: Statement, facts: Facts, inside: bool = False) -> Found | Wanted:
     """What a utility statement does. Code in C, which SQL can't follow, is made by none but the server's owner."""
     found = _whole(utility.judge(statement, facts, inside))
+    if isinstance(found, Found) and facts.columns:
+        definition = definitions.read(statement, facts)
+        if isinstance(definition, Wanted):
+            return definition
+        if definition is not None:
+            shown = (*found.shown, *definition.shown)
+            found = msgspec.structs.replace(found, defines=(), shown=shown, held=definition.held)
     if isinstance(found, Found) and statement.tag.startswith("CREATE FUNCTION") and _IN_C.search(statement.text):
         return together(found, NOT_KNOWN)
     return found
@@ -124,7 +134,9 @@ class Judgement:
                 names = words(statement.text)
             self._lasting = Lasting(self._facts, found.code, names, own)
         reaches = self._lasting.step()
-        return reaches if isinstance(reaches, Wanted) else msgspec.structs.replace(found, reaches=reaches)
+        if isinstance(reaches, Wanted):
+            return reaches
+        return msgspec.structs.replace(found, reaches=reaches, leaves=self._lasting.leaves)
 
     def _step(self) -> Found | Wanted | TreeWanted:
         statement = self._statement
@@ -157,7 +169,9 @@ class Judgement:
                 return one
             given.append(one)
             # What is only planned isn't done; but planning may call functions.
-            known.append(one if statement.executes or one is first else Found((), one.opaque, code=one.code))
+            # Its estimates tell of the values that it compares.
+            planned = Found((), one.opaque, code=one.code, compared=one.compared)
+            known.append(one if statement.executes or one is first else planned)
         whole = together(*known)
         return results.added(whole, statement, given, self._facts) if self._facts.columns else whole
 

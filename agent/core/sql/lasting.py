@@ -10,7 +10,7 @@ from typing import Final
 
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Wanted
-from agent.core.sql.reach import ANY_TABLE, ANYTHING, MAX_WORDS, REDEFINED, Reach, named, programs, reach
+from agent.core.sql.reach import ANY_TABLE, ANYTHING, LEFT, MAX_WORDS, REDEFINED, Reach, named, programs, reach
 from schemas.operation import Operation
 
 _MOST_STEPS: Final = 10
@@ -63,6 +63,11 @@ class Lasting:
             self._steps += 1
             self._follow(self._facts.named(*name))
         return self._operations()
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """What values may be left in, by the words of all sources."""
+        return tuple(sorted(LEFT & {word for source in self._sources for word in source.words}))
 
     def _powers(self) -> None:
         for what, value, *_ in self._facts.named(*_POWERS):

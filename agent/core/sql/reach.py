@@ -44,6 +44,11 @@ LASTING: Final = frozenset(
 )
 """Builtins whose effect no rollback undoes."""
 
+LEFT: Final = frozenset(
+    ("setval prepare pg_advisory_lock pg_advisory_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared").split()
+)
+"""What keeps a value that code gives it, though the code be undone, where the session can read it."""
+
 MAX_WORDS: Final = 4_000
 """Words of a source that are looked up; one with more may be anything."""
 
