@@ -121,7 +121,7 @@ class Outcomes:
                 return start
             raise ProtocolError(f"message of type {tag:#04x} in answer to request kind {request.kind}")
         operation = request.operation
-        if tag == messages.ERROR and operation is None and request.kind == PARSE and request.instead is None:
+        if tag == messages.ERROR and operation is None and request.kind == PARSE:
             operation = self._never_parsed(request, out, now)
         if operation is not None and operation is not self._owner:
             self._cut(data[start:at], out, now)
