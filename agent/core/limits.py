@@ -68,8 +68,11 @@ SAMPLE_TIMEOUT: Final = 40.0
 MAX_SAMPLED_ROWS: Final = 10_000
 """Rows of one table that are sampled: more tell nothing more of what it holds."""
 
-MAX_SAMPLED_VALUE: Final = 8_192
-"""Characters of a value that are looked at: rows of 1,600 columns still fit into a message."""
+MAX_SAMPLED_VALUE: Final = 2_048
+"""Characters of a value of a sample that are looked at: thirty milliseconds, if it is nothing but e-mail addresses."""
+
+MAX_SAMPLED_TEXT: Final = 1 * MIB
+"""Bytes of values of one table in which something may be found: to look at them takes ten seconds and more."""
 
 MAX_SAMPLED_TABLES: Final = 10_000
 """Tables that are listed at once; whoever has more names schemas."""

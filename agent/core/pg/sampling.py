@@ -13,7 +13,14 @@ from __future__ import annotations
 import html
 from typing import Final
 
-from agent.core.limits import MAX_SAMPLED_TABLES, MAX_SAMPLED_VALUE, MAX_SERVER_MESSAGE, SAMPLE_TIMEOUT
+from agent.core.limits import (
+    KIB,
+    MAX_SAMPLED_TABLES,
+    MAX_SAMPLED_TEXT,
+    MAX_SAMPLED_VALUE,
+    MAX_SERVER_MESSAGE,
+    SAMPLE_TIMEOUT,
+)
 from agent.core.masking.documents import Editor, rewrite_json
 from agent.core.masking.looks import TYPES, Detector
 from agent.core.pg import messages
@@ -69,6 +76,10 @@ _SMALL: Final = 1024
 """Pages of a table that is read from its beginning; of a larger one pages are chosen by chance."""
 _AT_ONCE: Final = 200
 """Values that are asked for at a time: looking at them takes some milliseconds, in which nothing else is done."""
+_TEXT_AT_ONCE: Final = 8 * KIB
+"""Bytes of values that are asked for at a time, by what the rows before had: for the same reason."""
+_FIRST_ROWS: Final = 4
+"""Rows that are asked for first, when nothing is known of their size."""
 _NO_TABLE: Final = "42P01"
 
 Values = list[bytes | None]
@@ -197,11 +208,13 @@ class _Tally:
         self.whole: dict[str, int] = {}
         self.within: dict[str, int] = {}
 
-    def look(self, value: bytes, looks: Detector) -> None:
-        """Counts what is found in a value."""
+    def look(self, value: bytes, looks: Detector) -> int:
+        """Counts what is found in a value; how many bytes something might have been in."""
         if not value.strip():
-            return
+            return 0
         self.values += 1
+        if not looks.suspects(value):
+            return 0
         whole: set[str] = set()
         within: set[str] = set()
         for part in _parts(self.kind, value):
@@ -212,6 +225,7 @@ class _Tally:
             self.whole[name] = self.whole.get(name, 0) + 1
         for name in within - whole:
             self.within[name] = self.within.get(name, 0) + 1
+        return len(value)
 
     def told(self) -> Column:
         names = sorted({*self.whole, *self.within})
@@ -239,6 +253,8 @@ class Sampling(_Reading):
         self._batch = 0
         self._fetched = 0
         self._rows = 0
+        self._bytes = 0
+        self._looked = 0
 
     def _first(self) -> str:
         return _COLUMNS.format(schema=literal(self._schema), table=literal(self._table))
@@ -255,7 +271,8 @@ class Sampling(_Reading):
         self._rows += 1
         for tally, value in zip(self._seen, values, strict=True):
             if value is not None:
-                tally.look(value, self._looks)
+                self._bytes += len(value)
+                self._looked += tally.look(value, self._looks)
 
     def _next(self) -> str:
         if self._ended:
@@ -267,15 +284,19 @@ class Sampling(_Reading):
                 self._refused = _NO_TABLE
             if not self._seen:
                 return self._end()
-            self._batch = max(1, _AT_ONCE // len(self._seen))
+            self._batch = min(_FIRST_ROWS, self._most())
             self._chosen = self._pages > _SMALL
             return self._declare() + self._fetch()
-        if self._fetched >= self._batch and self._rows < self._wanted:
+        if self._fetched >= self._batch and self._rows < self._wanted and self._looked < MAX_SAMPLED_TEXT:
+            self._batch = max(1, min(self._most(), _TEXT_AT_ONCE * self._rows // max(1, self._bytes)))
             return self._fetch()
         if self._rows == 0 and self._chosen:
             self._chosen = False  # no row on the pages that were chosen
             return "CLOSE _hoop; " + self._declare() + self._fetch()
         return self._end()
+
+    def _most(self) -> int:
+        return max(1, _AT_ONCE // len(self._seen))
 
     def _declare(self) -> str:
         """The rows, each value as the beginning of its text."""

@@ -90,6 +90,7 @@ def test_counted() -> None:
             (None, "ask nobody at all about it: c@example.org may or may not know anything"),
             ("-", CARD),
         ),
+        fetched(),
         ENDED,
     )
     assert [asked[0].count("BEGIN READ ONLY"), asked[-1]] == [1, "ROLLBACK"]
@@ -124,10 +125,10 @@ def test_what_is_asked() -> None:
     """Only columns that may be read and that hold text are asked for; names are quoted, values cut."""
     asked, found = sampled(columns('a"b text', "c texts", "d date", "e other", "f text f"), fetched(), ENDED)
     assert (
-        'SELECT left(_t."a""b"::text, 8192), left(array_to_string(_t."c", chr(10)), 8192) FROM "app"."users"'
+        'SELECT left(_t."a""b"::text, 2048), left(array_to_string(_t."c", chr(10)), 2048) FROM "app"."users"'
         in (asked[1])
     )
-    assert "LIMIT 1000; FETCH 100 FROM _hoop" in asked[1]
+    assert "LIMIT 1000; FETCH 4 FROM _hoop" in asked[1]
     assert found is not None
     assert [(one.name, one.readable, one.values) for one in found.columns] == [
         ('a"b', True, 0), ("c", True, 0), ("d", True, 0), ("e", True, 0), ("f", False, 0),
@@ -142,13 +143,29 @@ def test_names_are_literals() -> None:
 
 def test_a_few_rows_at_a_time() -> None:
     """Rows are fetched until there are no more, or as many as wanted."""
-    full = fetched(*[("x",)] * 200)
-    asked, found = sampled(columns("c text"), full, full, fetched(("x",)), ENDED)
+    few, full = fetched(*[("x",)] * 4), fetched(*[("x",)] * 200)
+    asked, found = sampled(columns("c text"), few, full, fetched(("x",)), ENDED)
+    assert asked[1].endswith("FETCH 4 FROM _hoop")
     assert asked[2:] == ["FETCH 200 FROM _hoop", "FETCH 200 FROM _hoop", "ROLLBACK"]
     assert found is not None
-    assert found.rows == 401
-    asked, found = sampled(columns("c text"), full, full, ENDED, rows=400)
+    assert found.rows == 205
+    asked, found = sampled(columns("c text"), few, full, ENDED, rows=204)
     assert asked[2:] == ["FETCH 200 FROM _hoop", "ROLLBACK"]
+
+
+def test_large_values() -> None:
+    """Of large rows fewer are fetched at a time, and when enough text was searched it ends."""
+    large = ("a@example.org " * 140,)
+    machine = Sampling("app", "users", 10_000, LOOKS)
+    machine.begin()
+    sent = machine.received(columns("c text"))
+    asked: list[str] = []
+    while machine.answer is None:
+        asked.append(said(sent))
+        sent = machine.received(ENDED if asked[-1] == "ROLLBACK" else fetched(*[large] * 4))
+        assert len(asked) < 1000
+    assert asked[1] == "FETCH 4 FROM _hoop"
+    assert 500 < machine.answer.rows < 600
 
 
 def test_large_tables() -> None:
@@ -173,9 +190,9 @@ def test_nothing_to_look_at() -> None:
 def test_refused() -> None:
     """Of an error nothing is kept but its code: its message may quote a value. What was seen before counts."""
     refused = error("22P02", "invalid input: a@example.org") + ready("E")
-    _, found = sampled(columns("c text"), fetched(*[("a@example.org",)] * 200), refused)
+    _, found = sampled(columns("c text"), fetched(*[("a@example.org",)] * 4), refused)
     assert found is not None
-    assert (found.refused, found.rows, found.columns[0].values) == ("22P02", 200, 200)
+    assert (found.refused, found.rows, found.columns[0].values) == ("22P02", 4, 4)
     assert "example" not in repr(found)
     _, found = sampled(error("57P01", "terminating", "FATAL"))
     assert found == Sample(refused="57P01")
