@@ -7,9 +7,12 @@ corpora of tests/bypass are our own; the one that comes with the probe is played
 
 from __future__ import annotations
 
+import importlib.util
+import struct
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +62,37 @@ def test_corpus(shop: Shop, kind: str, corpus: Path) -> None:
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     said = "\n".join([*failed, *done.stdout.splitlines()[-1:], done.stderr[-4000:]])
     assert done.returncode == 0, f"{len(failed)} cases did not hold:\n{said}"
+
+
+def _execute(wire: Any, portal: bytes) -> None:
+    wire.send(b"E", portal + b"\0" + struct.pack("!I", 0))
+    wire.send(b"S")
+    wire.until_ready()
+
+
+@pytest.mark.parametrize("shop", ["18"], indirect=True)
+def test_portals_and_cursors_are_the_same_to_the_server(shop: Shop) -> None:
+    """A cursor that SQL declared can't be read by Execute, nor a portal of the protocol's by code."""
+    spec = importlib.util.spec_from_file_location("probe", PROBE)
+    assert spec is not None and spec.loader is not None
+    probe: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(probe)
+    probe.Bench(f"127.0.0.1:{shop.server.port}/{DATABASE}?user=postgres", "").admin.close()
+    wire = probe.Wire(f"127.0.0.1:{shop.agent.port}/{DATABASE}?user=crew&password={shop.agent.token()}")
+    for statement in ("begin", "declare c cursor for select email from app.users"):
+        wire.simple(statement)
+    _execute(wire, b"c")
+    assert probe.failed(wire.heard) and probe.leak(wire.heard, None) is None
+    wire.simple("rollback")
+    wire.simple("begin")
+    wire.send(b"P", b"\0select email from app.users\0\0\0")
+    wire.send(b"B", b"p\0\0" + bytes(6))
+    wire.send(b"S")
+    wire.until_ready()
+    wire.heard.clear()
+    wire.simple("do $$ declare c refcursor := 'p'; v text; begin fetch c into v; raise notice '%', v; end $$")
+    assert probe.failed(wire.heard) and probe.leak(wire.heard, None) is None
+    wire.close()
 
 
 def test_our_corpora_are_as_large_as_promised() -> None:

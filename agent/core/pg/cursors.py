@@ -20,11 +20,20 @@ class Cursors:
         self._outputs: dict[str, tuple[Output, ...] | None] = {}
         self._full = False
 
-    def followed(self, found: Found, tag: str) -> Found:
-        """What was found of a statement, completed by what the cursor in it is for."""
+    def columns(self, name: str) -> tuple[str, ...]:
+        """The columns in the rows of a cursor that SQL may have declared by this name; none if it hasn't."""
+        if name not in self._outputs:
+            return ("*",) if self._full else ()
+        outputs = self._outputs[name]
+        return ("*",) if outputs is None else _columns(outputs)
+
+    def followed(self, found: Found, tag: str, veiled: bool = False) -> Found:
+        """What was found of a statement, completed by what the cursor in it is for. `veiled`: the client has portals
+        with masked rows, which code could fetch from."""
         name = found.cursor
         if not name:
-            return self._within_reach(found) if self._outputs and _may_fetch(found) else found
+            open_ = veiled or len(self._outputs) > 0
+            return self._within_reach(found, veiled) if open_ and _may_fetch(found) else found
         if tag == "DECLARE CURSOR":
             self._declared(name, found.outputs)
             return found
@@ -32,12 +41,12 @@ class Cursors:
         columns = ("*",) if outputs is None else _columns(outputs)
         return structs.replace(found, outputs=outputs, shown=(*found.shown, *columns))
 
-    def _within_reach(self, found: Found) -> Found:
+    def _within_reach(self, found: Found, veiled: bool) -> Found:
         """Code can fetch from any cursor, and no statement shows that it does."""
         columns: dict[str, None] = {}
         for outputs in self._outputs.values():
             columns.update(dict.fromkeys(("*",) if outputs is None else _columns(outputs)))
-        if self._full:
+        if self._full or veiled:
             columns["*"] = None
         return structs.replace(found, handed=(*found.handed, *columns), opaque=True)
 

@@ -325,6 +325,10 @@ class Exchange:
         passed.reverse()
         return passed
 
+    def veiled(self) -> bool:
+        """Whether the client has named portals with masked rows."""
+        return any(name != "" and one.veil is not None for name, one in self.portals.items())
+
     def transaction_over(self) -> list[Operation]:
         """With a transaction the server drops its portals: forgets and returns those that it has made, not those that
         are asked for behind its end."""

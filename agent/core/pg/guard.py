@@ -33,6 +33,10 @@ _ASKED: Final = (messages.QUERY, messages.PARSE, messages.BIND, messages.FUNCTIO
 """What is decided by the settings in force."""
 _NOT_PREPARED: Final = error_response("26000", "unnamed prepared statement does not exist")
 """SQL has no unnamed statement: there is none but what the client's last Parse has made."""
+_BY_FETCH: Final = error_response(
+    "42501", "hoopctl: the rows of this cursor are masked, so they can't be asked for by Execute", "use FETCH"
+)
+"""A cursor of SQL's DECLARE is a portal, too: its rows are masked where FETCH returns them."""
 MAX_WAITING: Final = 1 << 20
 """Bytes of the client that wait behind a statement being decided; then it is read no further."""
 
@@ -238,8 +242,13 @@ class Guard(Procedure):
                 self._allow(judged, data, sent, out, now)
 
     def _execute(self, data: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
-        operation = self._exchange.portals.get(name_at(data, HEAD, len(data)))
-        if (operation is None and self._coded) or (operation is not None and operation.watched):
+        name = name_at(data, HEAD, len(data))
+        operation = self._exchange.portals.get(name)
+        columns = self._cursors.columns(name.encode("latin-1").decode("utf-8", "replace")) if name else ()
+        hidden = self._rulings.masked.hides(columns)
+        if hidden is not None:  # a cursor of SQL's, whose rows come as FETCH tells them
+            sent.append(self._refuse(self._plain, _BY_FETCH, data, out, now))
+        elif (operation is None and self._coded) or (operation is not None and operation.watched):
             task = Task(EXECUTE, data, [], ())
             task.stage = BEGIN
             task.watched = True

@@ -319,7 +319,7 @@ class Inquiry(Watch):
             if task.coded:
                 alone = task.kind == QUERY and not self._open and self._replies.status == messages.IDLE
                 need = together(need, Found(opaque=True) if alone else NOT_KNOWN)
-            need = self._cursors.followed(need, task.statement.tag)
+            need = self._cursors.followed(need, task.statement.tag, self._exchange.veiled())
             task.judged = self._rulings.judge(need, task.statement, now, task.row)
             if self._setting != NEVER_ASKED and not need.cursor:
                 self._rulings.keep(task.statement, task.types, self._setting, task.judged)
