@@ -90,6 +90,8 @@ class Story:
         self._title("A database, and an agent in front of it")
         self._say(f"The database {demo_sample.DATABASE} has customers and orders. The agent's hoop.yaml names it:")
         self._console.print(escape(self._stage.configuration.read_text().rstrip()))
+        self._say("policy.yaml says what an automation may not do, and what it doesn't see:")
+        self._console.print(escape(demo_sample.POLICY.rstrip()))
 
     def _token(self) -> None:
         self._title("An automation gets a token of its own, never the database's password")
@@ -107,7 +109,7 @@ class Story:
         self._say(
             "Each statement was on the disk before psql saw its answer; one that may write, before the database did."
         )
-        self._say("This version records and allows; rules, consent and masks come next.")
+        self._say("The e-mail addresses were masked on their way, and no order was deleted, not by code either.")
 
     def _newest_session(self) -> str:
         found = json.loads(self._answer("sessions", "list", "--format", "json"))

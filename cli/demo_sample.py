@@ -36,16 +36,28 @@ INSERT INTO orders
     FROM generate_series(1, 24) AS n;
 """
 
+POLICY: Final = """\
+version: 1
+rules:
+  - name: keep-orders
+    match: ["DELETE public.orders", "TRUNCATE *", "DROP *"]
+    who: {groups: [automation]}
+    effect: deny
+    message: Orders are kept; set their status instead.
+masks:
+  - name: personal
+    columns: [public.customers.email]
+    with: partial
+"""
+
 SCRIPT: Final = """\
 SELECT id, name, email, city FROM customers ORDER BY id LIMIT 4;
 UPDATE orders SET status = 'shipped' WHERE status = 'paid' AND amount < 40 RETURNING id, amount;
-SELECT birthday FROM customers;
-BEGIN;
 DELETE FROM orders WHERE customer = 3;
-ROLLBACK;
+DO $$ BEGIN EXECUTE 'delete' || ' from orders'; END $$;
 """
 
 QUERY: Final = (
-    "SELECT sequence, left(statement, 40) AS statement, outcome, rows, error_code, round(duration_us / 1000, 1) AS ms"
+    "SELECT sequence, left(statement, 40) AS statement, outcome, rule, masked_values AS masked, round(duration_us / 1000, 1) AS ms"
     " FROM operations ORDER BY session_id, sequence"
 )

@@ -31,6 +31,7 @@ STOPPING = 20.0
 CONFIGURATION = """\
 version: 1
 state: ./state
+policy: ./policy.yaml
 listen:
   pg: 127.0.0.1:0
 resources:
@@ -94,6 +95,7 @@ def stage() -> Iterator[Stage]:
         load(binaries, socket)
         text = CONFIGURATION.format(database=demo_sample.DATABASE, socket=quote(socket, safe="/"))
         (home / "hoop.yaml").write_text(text)
+        (home / "policy.yaml").write_text(demo_sample.POLICY)
         agent = stack.enter_context(_agent(home))
         yield Stage(home, binaries, socket, agent, port=_listening(home, agent))
 

@@ -46,7 +46,7 @@ def test_demo_tells_its_story(folder: Path) -> None:
     told, _ = demo.communicate(timeout=LIMIT)
     assert demo.returncode == 0, told
     assert [line[0] for line in told.splitlines() if line[1:3] == ". "] == list("123456")
-    for expected in ("Ada Okafor", "UPDATE orders", "42703", ".parquet"):
+    for expected in ("Ada Okafor", "a***@example.com", "UPDATE orders", "keep-orders", ".parquet"):
         assert expected in told
     assert not left(folder)
 
