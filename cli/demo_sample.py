@@ -58,6 +58,6 @@ DO $$ BEGIN EXECUTE 'delete' || ' from orders'; END $$;
 """
 
 QUERY: Final = (
-    "SELECT sequence, left(statement, 40) AS statement, outcome, rule, masked_values AS masked, round(duration_us / 1000, 1) AS ms"
-    " FROM operations ORDER BY session_id, sequence"
+    "SELECT sequence, left(statement, 40) AS statement, outcome, rule, masked_values AS masked,"
+    " round(duration_us / 1000, 1) AS ms FROM operations ORDER BY session_id, sequence"
 )

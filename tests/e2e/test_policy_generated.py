@@ -71,7 +71,7 @@ class Watched(Shown):
             while not isinstance(step := judgement.step(), Found):
                 asked = time.perf_counter()
                 if isinstance(step, TreeWanted):
-                    trees = self.trees(step.statement)
+                    trees = self.printed(step.statement)
                     if trees is None:
                         return None, 0.0
                     away += time.perf_counter() - asked
@@ -84,7 +84,8 @@ class Watched(Shown):
         assert len(found) == 1
         return found[0], time.perf_counter() - begun - away
 
-    def trees(self, statement: str) -> list[str] | None:
+    def printed(self, statement: str) -> list[str] | None:
+        """The trees of a statement, None where the server refuses it; the transaction goes on."""
         self._printed.clear()
         self.run("SAVEPOINT asked")
         answer = self.connection.pgconn.prepare(b"", statement.encode())
