@@ -40,7 +40,7 @@ def added(whole: Found, statement: Statement, parts: list[Found], facts: Facts) 
     outputs = _outputs(statement, parts, runs, facts)
     if isinstance(outputs, Wanted):
         return outputs
-    if statement.tag == "COPY" and statement.inner is None and outputs is not None and not _elsewhere(first):
+    if statement.tag == "COPY" and statement.inner is None and outputs and not _elsewhere(first):
         read = tuple([source.column for output in outputs for source in output.sources])
         whole = msgspec.structs.replace(whole, defines=(), shown=(*whole.shown, *read))
     return msgspec.structs.replace(whole, outputs=outputs, moves=tuple(moves), cursor=cursor)
