@@ -77,5 +77,5 @@ def _columns(outputs: tuple[Output, ...]) -> tuple[str, ...]:
 def _either(one: Output, other: Output) -> Output:
     if one == other:
         return one
-    sources = tuple(dict.fromkeys((*one.sources, *other.sources)))
+    sources = (*one.sources, *[source for source in other.sources if source not in one.sources])
     return Output(one.name, sources, one.opaque or other.opaque, one.parameters or other.parameters)

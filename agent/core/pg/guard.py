@@ -83,8 +83,8 @@ class Guard(Procedure):
             return False
         data = self._next(sent, out, now)
         if not data:
-            if self._passing > 0 and self._at < len(self._data):
-                return True
+            if self._at < len(self._data):
+                return True  # a piece of COPY data has passed, and there is more behind it
             if self._last and not self._requests.terminated:
                 self._pass(_TERMINATE, sent, out, now)
             return False
@@ -99,6 +99,7 @@ class Guard(Procedure):
             self._data = self._inbox.take()
             self._at = 0
         size: i64 = len(self._data)
+        further = self._passing > 0
         if self._passing == 0 and size - self._at >= HEAD:
             tag: i64 = self._data[self._at]
             length = u32(self._data, self._at + 1)
@@ -114,8 +115,12 @@ class Guard(Procedure):
         if self._passing > 0:
             end = min(size, self._at + self._passing)
             self._passing -= end - self._at
-            self._pass(self._data[self._at : end], sent, out, now)
+            piece = self._data[self._at : end]
             self._at = end
+            if further:
+                self._pass_on(piece, sent, out, now)
+            else:
+                self._pass(piece, sent, out, now)
             return b""
         self._keep(HEAD)
         return b""

@@ -377,6 +377,14 @@ class Inquiry(Watch):
                 self._executed = self._executed or data[0] == messages.EXECUTE
             elif data[0] in _ENDS:
                 self._open = self._executed = False
+        self._leave(sent, out, now)
+
+    def _pass_on(self, piece: bytes, sent: list[bytes], out: list[Command], now: int) -> None:
+        """The same of a further piece of a message: it begins with no tag."""
+        self._requests.add(piece)
+        self._leave(sent, out, now)
+
+    def _leave(self, sent: list[bytes], out: list[Command], now: int) -> None:
         leaves = self._requests.read(out, now)
         if leaves:
             sent.append(leaves)

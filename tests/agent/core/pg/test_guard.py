@@ -168,6 +168,19 @@ def test_copy(pieces: int) -> None:
     assert made.backend.committed == ["copy", "insert"]
 
 
+def test_copy_data_and_its_end_in_one_piece() -> None:
+    """What stands behind COPY data in the same piece is read without waiting for more, as drivers send it; and what a
+    further piece of the data begins with is no message's tag."""
+    made = begun()
+    made.client(query("copy notes from stdin"))
+    made.client(msg("d", b"1\n") + msg("d", b"2\n") + msg("c"))
+    assert made.backend.committed == ["copy"]
+    for piece in (query("copy notes from stdin"), b"d\0\0\0\x0aPQ", b"SX1\n", msg("c")):
+        made.client(piece)
+    assert made.backend.committed == ["copy", "copy"]
+    assert kinds(made.client(query("select 0"))) == "TDCZ"
+
+
 def test_copy_in_a_message_of_several() -> None:
     """A COPY at a message's end runs in the same transaction as what comes before it."""
     made = begun()
