@@ -79,8 +79,9 @@ def e2e(session: nox.Session) -> None:
 
 @nox.session
 def packaging(session: nox.Session) -> None:
-    """The first of the README's two commands, and what the distributions hold."""
-    session.install(".[demo]")
+    """The first of the README's two commands, of this run's wheel, and what the distributions hold."""
+    (wheel,) = distributions(session).glob("*.whl")
+    session.install(f"{wheel}[demo]")
     with tempfile.TemporaryDirectory(prefix="hoopctl-") as elsewhere, session.chdir(elsewhere):
         session.run("hoopctl", "--version")
         session.run("hoopctl", "demo", "--once")
