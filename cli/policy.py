@@ -17,11 +17,11 @@ from cli.recorded import evidence
 from cli.tables import Format, chosen, show
 
 if TYPE_CHECKING:
-    from agent.core.sql.explanation import Explanation, ServerError
     from agent.store.document import Problem
     from cli.policy_cases import Outcome
     from cli.policy_decision import Court
     from cli.policy_reader import Reader
+    from schemas.explanation import Explanation, ServerError
 
 app = typer.Typer(help="Check and test a policy, and say what it would have decided.")
 
@@ -134,11 +134,11 @@ def explain(
     """
     from agent.core.policy import verbs
     from agent.core.policy.rulebook import Rules
-    from agent.core.sql.explanation import Explained, Explanation
     from agent.core.sql.found import Found
     from agent.store.policy import PolicyError, load
     from cli.policy_decision import Court
     from cli.policy_reader import INSTEAD
+    from schemas.explanation import Explained, Explanation
     from schemas.identity import Identity
 
     text = _written(statement)

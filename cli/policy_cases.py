@@ -10,12 +10,12 @@ from pathlib import Path
 
 from agent.core.policy.rulebook import Rules, Verdict
 from agent.core.policy.verbs import operation
-from agent.core.sql.explanation import Explained
 from agent.core.sql.found import Found
 from agent.store.document import LIMIT, Document, Problem, Value, located
 from agent.store.policy import EFFECTS, in_order, load
 from cli.policy_decision import RUNS_CODE, UNSETTLED, Court, worst
 from cli.policy_reader import Reader, ReaderError, refusal
+from schemas.explanation import Explained
 from schemas.identity import Identity
 from schemas.operation import Operation
 

@@ -9,8 +9,8 @@ from agent.core.policy import verbs
 from agent.core.policy.masks import Masked
 from agent.core.policy.rulebook import Rulebook, Rules, Verdict
 from agent.core.sql.catalog import Catalog
-from agent.core.sql.explanation import Explained
 from agent.core.sql.statements import UTILITY, Statement
+from schemas.explanation import Explained
 from schemas.identity import Identity
 
 RUNS_CODE = "it runs code, and what that does is decided when it runs"

@@ -7,11 +7,11 @@ from typing import Any
 
 from agent.core.policy.reasons import reasons
 from agent.core.policy.rulebook import Verdict
-from agent.core.sql.explanation import Explained
 from agent.core.sql.found import Source
 from cli.escape import escaped
 from cli.policy_decision import RUNS_CODE, UNSETTLED, Court
 from cli.policy_reader import refusal
+from schemas.explanation import Explained
 from schemas.operation import Operation
 
 COLUMNS = ("statement", "operation", "column", "rule", "effect", "decides", "why")

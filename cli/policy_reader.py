@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import msgspec
 
 from agent.core.limits import MAX_EXPLAINED
-from agent.core.sql.explanation import Explanation, ServerError
 from cli.client import Client, client
 from cli.errors import HoopError
+from schemas.explanation import Explanation, ServerError
 
 INSTEAD = 'name what it does: --operation "DELETE app.users"'
 """What can be done without a database."""

@@ -6,7 +6,7 @@ POST   /v1/sessions/ID/kill            KillRequest -> {"killed": bool}
 POST   /v1/seal                        a report of what was sealed
 GET    /v1/resources                   Resource, each
 POST   /v1/resources/NAME/check        whether the agent reaches it, with what TLS and login
-POST   /v1/resources/NAME/explain      ExplainRequest -> agent.core.sql.explanation.Explanation
+POST   /v1/resources/NAME/explain      ExplainRequest -> schemas.explanation.Explanation
 POST   /v1/resources/NAME/tables       TablesRequest -> schemas.discovery.Tables
 POST   /v1/resources/NAME/sample       SampleRequest -> schemas.discovery.Sample
 POST   /v1/credentials                 CredentialRequest -> Credential

@@ -17,10 +17,10 @@ from urllib.parse import unquote
 import msgspec
 from twisted.internet.defer import Deferred
 
-from agent.core.sql.explanation import Explanation
 from agent.identity.accounts import Accounts, Proof
 from schemas.control import AccountRequest, CredentialRequest, ExplainRequest, KillRequest, SampleRequest, TablesRequest
 from schemas.discovery import Sample, Tables
+from schemas.explanation import Explanation
 from schemas.identity import Identity
 
 _Request = TypeVar("_Request")

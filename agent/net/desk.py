@@ -16,7 +16,6 @@ from agent.core.events import Login
 from agent.core.limits import CREDENTIAL_LIFETIME, MAX_EXPLAINING
 from agent.core.pg.interrogation import Interrogation
 from agent.core.pg.sampling import Sampling, Survey, detector
-from agent.core.sql.explanation import Explanation
 from agent.net.admission import login
 from agent.net.asker import Asker
 from agent.net.check import Check
@@ -29,6 +28,7 @@ from agent.store.secret import resolve
 from schemas.configuration import PgResource
 from schemas.control import ExplainRequest, SampleRequest, TablesRequest
 from schemas.discovery import Sample, Tables
+from schemas.explanation import Explanation
 from schemas.identity import Identity
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from agent.core.events import Login
 from agent.core.limits import EXPLAIN_TIMEOUT
 from agent.core.pg.interrogation import Interrogation
-from agent.core.sql.explanation import Explanation
 from agent.net.asker import Asker
 from agent.net.check import Dialler
 from schemas.configuration import PgResource
+from schemas.explanation import Explanation
 
 
 class Explainer(Asker[Explanation]):

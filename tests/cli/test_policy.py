@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 import pytest
 
 import cli.policy
-from agent.core.sql.explanation import Explained, Explanation
 from agent.core.sql.found import Found
 from cli.main import run
 from cli.policy_reader import ReaderError
+from schemas.explanation import Explained, Explanation
 from schemas.operation import Operation
 from schemas.records import OperationStarted, Record, SessionStarted
 from tests.story import SECOND, home, write

@@ -14,13 +14,13 @@ import pytest
 import cli.policy
 import cli.policy_reader
 from agent.core.limits import MAX_EXPLAINED
-from agent.core.sql.explanation import Explained, Explanation, ServerError
 from agent.core.sql.found import Found, Move, Output, Source
 from cli.client import AgentAbsent
 from cli.errors import HoopError
 from cli.main import run
 from cli.policy_explain import place
 from cli.policy_reader import AgentReader, ReaderError
+from schemas.explanation import Explained, Explanation, ServerError
 from schemas.operation import Operation
 from tests.story import home
 

@@ -13,11 +13,11 @@ import msgspec
 import pytest
 
 from agent.core.policy.rulebook import Rules
-from agent.core.sql.explanation import Explanation
 from agent.store.policy import load
 from cli.client import Client
 from cli.errors import HoopError
 from cli.policy_decision import Court
+from schemas.explanation import Explanation
 from schemas.identity import Identity
 from tests.e2e.agent import AgentProcess
 from tests.e2e.certificates import Authority

@@ -28,12 +28,12 @@ from agent.core.pg.messages import (
     u32,
 )
 from agent.core.pg.talk import MOST_PADDING, MOST_QUESTIONS, SETTINGS, SEVERAL, TRACE_ON, Talk, knows_grants, padding
-from agent.core.sql.explanation import Explained, Explanation, ServerError
 from agent.core.sql.facts import Facts
 from agent.core.sql.found import Found, Wanted, together
 from agent.core.sql.judgement import NOT_KNOWN, Judgement, TreeWanted, holds_cursor
 from agent.core.sql.naming import literal
 from agent.core.sql.statements import EMPTY, TRANSACTION, UTILITY, Statement, Unreadable, split
+from schemas.explanation import Explained, Explanation, ServerError
 
 _FETCHES: Final = ("FETCH", "MOVE", "CLOSE CURSOR", "CLOSE")
 

@@ -19,13 +19,13 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.epollreactor import EPollReactor
 
 from agent.core.limits import MAX_EXPLAINED
-from agent.core.sql.explanation import Explanation
 from agent.identity.accounts import Accounts
 from agent.net.control import ControlError
 from agent.net.control_http import MAX_BODY, MAX_WATCHING, listen_socket, listen_watch, prometheus
 from agent.store.control import open_database
 from schemas.control import ExplainRequest, SampleRequest, TablesRequest
 from schemas.discovery import Column, Sample, Table, Tables
+from schemas.explanation import Explanation
 from schemas.identity import Identity
 
 Made = TypeVar("Made")

@@ -12,12 +12,12 @@ from twisted.python.failure import Failure
 from agent.core.events import Login
 from agent.core.limits import EXPLAIN_TIMEOUT
 from agent.core.pg.interrogation import Interrogation
-from agent.core.sql.explanation import Explanation
 from agent.net.check import Dialler
 from agent.net.control import ControlError
 from agent.net.explainer import Explainer
 from agent.net.stream import Stream
 from schemas.configuration import PgResource, PgUpstream
+from schemas.explanation import Explanation
 from tests.agent.core.pg.dialogue import OK, error, msg, ready
 from tests.agent.core.pg.test_interrogation import LEARN
 

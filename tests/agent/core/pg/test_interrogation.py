@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agent.core.pg.errors import fields
 from agent.core.pg.interrogation import Interrogation
 from agent.core.pg.messages import HEAD, ProtocolError
-from agent.core.sql.explanation import Explanation, ServerError
+from schemas.explanation import Explanation, ServerError
 from tests.agent.core.pg.dialogue import BOUND, CLOSED, PARSED, msg, ready, row, tag
 from tests.agent.core.pg.dialogue import error as fatal
 

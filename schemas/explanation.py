@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from agent.core.sql.found import Found
+from schemas.found import Found
 
 
 class ServerError(Struct, frozen=True):
